@@ -1,0 +1,59 @@
+# The two commands: make demo, make check. Everything they need is installed by make setup.
+PYTHON ?= /usr/bin/python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PYTEST := $(BIN)/pytest --durations=15
+
+.PHONY: help setup demo check check-full bench soak lock clean
+
+help:
+	@echo "make demo        the whole way of three pushes on an embedded default; KEEP=1 keeps serving"
+	@echo "make check       lint, types and every test that this machine can run"
+	@echo "make setup       packages and $(VENV) alone; can be repeated"
+	@echo "make bench       figures against named baselines, into build/bench.json"
+	@echo "make check-full  heavier suites; make soak: long campaigns, resumable in parts"
+
+setup: $(VENV)/.done
+
+$(VENV)/.packages: packages.txt
+	@missing=$$(grep -v '^#' packages.txt | while read -r p; do \
+	    dpkg-query -W -f='$${Status}' "$$p" 2>/dev/null | grep -q ' installed' || echo "$$p"; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "setup: installing" $$missing; \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
+	        > build-apt.log 2>&1 || { tail -n 20 build-apt.log; rm -f build-apt.log; exit 1; }; \
+	    rm -f build-apt.log; \
+	fi
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml
+	@[ -x $(BIN)/python ] || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup: installing the locked Python packages"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --use-pep517 --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m pipeline.cli.demo $(if $(KEEP),--keep)
+
+check: setup
+	$(PYTEST) -m "not full and not soak"
+
+check-full: setup
+	$(PYTEST) -m "not soak"
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+soak: setup
+	$(BIN)/python -m tests.soak
+
+lock:
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    --all-extras --no-emit-index-url --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Files that are written whole or not at all, and locks that say who holds them."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.words.errors import Trouble
+
+_POLL_S = 0.05
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file beside its place, flush it to the disk and rename it there."""
+    write_bytes(path, text.encode(), mode=mode)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file beside its place, flush it to the disk and rename it there.
+
+    Raises Trouble, with the path and the bytes wanted, on a full disk.
+    """
+    with no_space(path, len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, mode)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def no_space(path: Path, wanted: int = 0) -> Iterator[None]:
+    """Turn "no space left" inside the ``with`` into Trouble that names the path and the bytes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise full_disk(path, wanted) from error
+
+
+def full_disk(path: Path, wanted: int = 0) -> Trouble:
+    """Say that a disk is full: where, how much is left, and what to type."""
+    there = next(one for one in [path, *path.parents] if one.exists())
+    free = shutil.disk_usage(there).free
+    need = f", {wanted} bytes wanted" if wanted else ""
+    return Trouble(
+        f"no space left for {path}: {free} bytes free{need}",
+        hint="make room (ostci clean), then give the same command again",
+    )
+
+
+def symlink(path: Path, to: str) -> None:
+    """Make or move a symbolic link in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f".{path.name}.{os.getpid()}"
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(to)
+    os.replace(aside, path)
+
+
+def sha256_file(path: Path) -> str:
+    """Hash a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory, also one that holds directories without write permission."""
+
+    def make_writable(_function: object, name: str, _info: object) -> None:
+        parent = Path(name).parent
+        for one in (parent, Path(name)):
+            if one.is_dir() and not one.is_symlink():
+                one.chmod(0o700)
+        if Path(name).is_dir() and not Path(name).is_symlink():
+            shutil.rmtree(name)
+        else:
+            Path(name).unlink(missing_ok=True)
+
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path, onerror=make_writable)
+
+
+@contextmanager
+def lock(path: Path, *, what: str, wait_s: float = 0.0, shared: bool = False) -> Iterator[None]:
+    """Hold a lock for the length of the ``with``; it ends with the process, however that ends.
+
+    ``what`` is told to others who want it. Raises Trouble, naming the holder, after ``wait_s``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        _take(file.fileno(), path, wait_s, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if not shared:
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "what": what, "since": time.time()}))
+            file.flush()
+        yield
+
+
+def _take(handle: int, path: Path, wait_s: float, kind: int) -> None:
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise Trouble(
+                    f"{path} is held by {lock_holder(path)}",
+                    hint="wait for it, or stop that process",
+                ) from None
+            time.sleep(_POLL_S)
+
+
+def lock_holder(path: Path) -> str:
+    """Say who holds a lock, as far as its file tells."""
+    try:
+        held = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return "another process"
+    since = time.strftime("%H:%M:%S", time.gmtime(held["since"]))
+    return f"process {held['pid']} ({held['what']}, since {since} UTC)"

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The work directory: where a pipeline keeps everything it has.
+
+Layout::
+
+    mirrors/            bare git repositories, by scheme, host and path
+    repo/               OSTree, bare-user: what is built
+    archive/            OSTree, archive: what is served; beside it the published JSON
+    runs/YYYY/MM/DD/N/  one run each; last-run, last-passed: symbolic links to runs
+    disks/              bootable qcow2 files, by commit
+    cache/              may be deleted at any time
+    keys/               GnuPG home of the signing key
+    tmp/                emptied at the next start
+    locks/              one file a lock
+    ledger.sqlite       what must not be lost
+"""
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.ports.files import remove_tree, symlink
+from pipeline.words.errors import BadInput
+
+_VERSION = re.compile(r"(\d{4})(\d{2})(\d{2})\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Paths of a work directory; ``root`` is absolute."""
+
+    root: Path
+
+    @property
+    def mirrors(self) -> Path:
+        return self.root / "mirrors"
+
+    @property
+    def repo(self) -> Path:
+        return self.root / "repo"
+
+    @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def disks(self) -> Path:
+        return self.root / "disks"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    def lock(self, name: str) -> Path:
+        """Name the file of a lock."""
+        return self.root / "locks" / f"{name}.lock"
+
+    def make(self) -> None:
+        """Make the directories that are missing; the key's is for its owner alone."""
+        for path in (self.mirrors, self.runs, self.disks, self.cache, self.tmp):
+            path.mkdir(parents=True, exist_ok=True)
+        self.keys.mkdir(mode=0o700, exist_ok=True)
+
+    def empty_tmp(self) -> None:
+        """Remove what a killed run left in ``tmp``; only under the work directory's lock."""
+        for path in self.tmp.iterdir() if self.tmp.is_dir() else ():
+            remove_tree(path)
+
+    def run(self, version: str) -> "RunDir":
+        """Find a run's directory by its version; raises BadInput for what is none."""
+        match = _VERSION.fullmatch(version)
+        path = self.runs.joinpath(*match.groups()) if match else None
+        if path is None or not path.is_dir():
+            raise BadInput(f"there is no run {version}", hint="ostci log lists them")
+        return RunDir(version=version, path=path)
+
+    def new_run(self, now: float | None = None) -> "RunDir":
+        """Make the directory of the next run of the day (UTC)."""
+        day = time.gmtime(now)
+        parent = self.runs / time.strftime("%Y/%m/%d", day)
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            numbers = [int(path.name) for path in parent.iterdir() if path.name.isdigit()]
+            number = max(numbers, default=-1) + 1
+            try:
+                (parent / str(number)).mkdir()
+            except FileExistsError:
+                continue
+            version = f"{time.strftime('%Y%m%d', day)}.{number}"
+            run = RunDir(version=version, path=parent / str(number))
+            symlink(self.root / "last-run", os.path.relpath(run.path, self.root))
+            return run
+
+    def versions(self) -> list[str]:
+        """List the versions of all runs, oldest first."""
+        found = []
+        for path in self.runs.glob("[0-9]*/[0-9]*/[0-9]*/[0-9]*"):
+            year, month, day, number = path.relative_to(self.runs).parts
+            found.append(((year, month, day, int(number)), f"{year}{month}{day}.{number}"))
+        return [version for _, version in sorted(found)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDir:
+    """The directory of one run and the places in it."""
+
+    version: str
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """Name a stage's result, such as ``snapshot`` for ``snapshot.json``."""
+        return self.path / f"{name}.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    def component(self, name: str) -> Path:
+        """Name the directory of one component's build."""
+        return self.path / "build" / name
+
+    def test(self, tree: str, suite: str) -> Path:
+        """Name the directory of the evidence of one suite on one tree."""
+        return self.path / "test" / tree / suite

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What every test may ask for: a log in memory, a work directory, a fresh repository."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.log import ListSink, Log
+from pipeline.ports.ostree import Mode, Repo
+from pipeline.ports.workdir import Workdir
+
+
+@pytest.fixture
+def sink() -> ListSink:
+    """The lines that ``log`` got."""
+    return ListSink()
+
+
+@pytest.fixture
+def log(sink: ListSink) -> Log:
+    """A log that keeps its lines in ``sink``."""
+    return Log(sink)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Iterator[Workdir]:
+    """An empty work directory, made."""
+    found = Workdir(tmp_path / "work")
+    found.root.mkdir()
+    found.make()
+    yield found
+
+
+@pytest.fixture
+def repo(tmp_path: Path, log: Log) -> Repo:
+    """An empty repository to build with."""
+    return Repo(tmp_path / "repo", log=log).create(Mode.BARE_USER)
