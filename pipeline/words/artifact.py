@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.words.refs import Commit, Key, Part, Revision
 
@@ -15,8 +16,9 @@ class Artifact:
     """One build's outcome; kept in the metadata of its commits, so that it travels with them.
 
     ``used`` maps provider (a component's name, or ``base``) → name → interface digest of what
-    the build really opened. ``interface`` maps name → digest: what others can see. Names are
-    ``header:zlib.h``, ``lib:libz.so.1``, ``pc:zlib``, ``prog:gzip``, or a path for other files.
+    the build really opened; for the base, package → version. ``interface`` maps name → digest:
+    what others can see. Names are ``header:zlib.h``, ``lib:libz.so.1``, ``pc:zlib``, ``prog:gzip``,
+    or a path for other files.
     """
 
     component: str
@@ -28,6 +30,8 @@ class Artifact:
     interface: Mapping[str, str] = field(default_factory=dict)
     commits: Mapping[Part, Commit] = field(default_factory=dict)
     """Only parts that have files."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """What the recipe is the hash of (``keys.Recipe``): from it the plan tells what changed."""
     warnings: int = 0
     deprecations: int = 0
     build_s: float = 0.0

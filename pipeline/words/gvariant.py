@@ -20,7 +20,7 @@ def decode(kind: str, data: bytes) -> Any:
     """
     try:
         return _decode(kind, memoryview(data))
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a GVariant of type {kind}: {error}") from error
 
 
@@ -39,6 +39,8 @@ def _decode(kind: str, data: memoryview) -> Any:
         return _variant(data)
     if first == "a":
         return _array(kind[1:], data)
+    if first not in _OPEN or kind[-1] != _OPEN[first]:
+        raise ValueError(f"not a GVariant type: {kind}")
     return _tuple(_members(kind[1:-1]), data)
 
 

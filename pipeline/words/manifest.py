@@ -119,6 +119,8 @@ class Component:
     reasons: Mapping[str, str] = field(default_factory=dict)
     """The free texts ``tag-reason``, ``branch-reason``, ``patches-reasons``."""
     line: int = 0
+    generated_from: str = ""
+    """Set where the text has no such entry: the component whose installed tests these are."""
 
 
 class BaseKind(StrEnum):
@@ -155,7 +157,12 @@ class Base:
     """Paths taken out of the imported base."""
     initramfs: str = "minimal"
     """``minimal`` (virtual machines only, small and fast), ``dracut`` or ``none``."""
-    users: tuple[str, ...] = ()
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Debian, list name → how much comes with its packages: ``minbase`` (the default: installed,
+    with all that they depend on and what Debian calls required), ``essential``, ``apt``, or
+    ``exact``: unpacked only, without their dependencies and scripts. In ``exact``, entries may
+    be shell patterns of names among what the others depend on. Of several lists the first in
+    this order decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,24 @@
 One place knows how: every stage's result, the snapshot and what the ledger keeps use it.
 """
 
-from typing import Any, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pipeline.words.errors import Trouble
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
 
-_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+_adapters: "dict[type[Any], TypeAdapter[Any]]" = {}
 
 
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
     if kind not in _adapters:
+        # Loaded when first needed: it takes longer than ``ostci plan`` does with everything else.
+        from pydantic import TypeAdapter
+
         _adapters[kind] = TypeAdapter(kind)
     return _adapters[kind]
 
@@ -35,6 +39,8 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 
 def from_json(kind: type[T], text: str | bytes, *, where: str = "") -> T:
     """Read a dataclass from JSON that we wrote; raises Trouble where it is not of that form."""
+    from pydantic import ValidationError
+
     try:
         return cast(T, _adapter(kind).validate_json(text))
     except ValidationError as error:

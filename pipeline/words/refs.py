@@ -18,7 +18,11 @@ RefName = NewType("RefName", str)
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+# A dot is followed by a letter or digit, which leaves ".." and ".-" for ref_part.
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+-]|\.(?=[A-Za-z0-9_]))*")
+# What OSTree allows between two slashes is letters, digits and these, no dot or dash first.
+_QUOTED = {"+": "..", "@": ".-"}
+_UNQUOTED = {quoted: character for character, quoted in _QUOTED.items()}
 
 
 class Part(StrEnum):
@@ -53,31 +57,48 @@ def commit(text: str) -> Commit:
     return Commit(text)
 
 
+def ref_part(name: str) -> str:
+    """Write a name as OSTree takes it between two slashes: ``runtime+@all`` → ``runtime...-all``.
+
+    Every function here that names a ref does so; no two names become one.
+    """
+    return re.sub(r"[+@]", lambda found: _QUOTED[found[0]], name)
+
+
+def name_of_part(part: str) -> str:
+    """Read back what ``ref_part`` wrote."""
+    return re.sub(r"\.[.-]", lambda found: _UNQUOTED[found[0]], part)
+
+
 def base_ref(osname: str, base: str, arch: str, variant: str) -> RefName:
     """Name the imported base; ``variant`` is ``runtime``, ``devel`` or several lists with ``+``."""
-    return RefName(f"{osname}/bases/{base}/{arch}-{variant}")
+    return _ref(osname, "bases", base, f"{arch}-{variant}")
 
 
 def component_ref(osname: str, component: str, arch: str, part: Part) -> RefName:
     """Name the newest artifact of a component; ``arch`` is ``noarch`` where it is."""
-    return RefName(f"{osname}/components/{component}/{arch}-{part}")
+    return _ref(osname, "components", component, f"{arch}-{part}")
 
 
 def key_ref(osname: str, key: Key, part: Part) -> RefName:
     """Name one part of the artifact that has this key."""
-    return RefName(f"{osname}/keys/{key}-{part}")
+    return _ref(osname, "keys", f"{key}-{part}")
 
 
 def compose_ref(osname: str, tree: str) -> RefName:
     """Name the line of every composed tree; ``tree`` is ``<arch>-<target>``."""
-    return RefName(f"{osname}/compose/{tree}")
+    return _ref(osname, "compose", tree)
 
 
 def buildmaster_ref(osname: str, tree: str) -> RefName:
     """Name the newest tree that passed its gate; only promotion moves it."""
-    return RefName(f"{osname}/buildmaster/{tree}")
+    return _ref(osname, "buildmaster", tree)
 
 
 def failed_ref(osname: str, run: str, component: str) -> RefName:
     """Name the kept build tree of a component that failed in a run."""
-    return RefName(f"{osname}/failed/{run}/{component}")
+    return _ref(osname, "failed", run, component)
+
+
+def _ref(*names: str) -> RefName:
+    return RefName("/".join(map(ref_part, names)))

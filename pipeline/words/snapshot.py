@@ -48,11 +48,13 @@ class Snapshot:
     manifest: Manifest
     pins: Mapping[str, Pin]
     base: BasePin
+    patches: Pin | None = None
+    """The patch source; what counts of it are the SHA-256 sums that are in the pins."""
 
     @property
     def digest(self) -> str:
         """The SHA-256 of what decides the trees: not times, subjects or texts for people."""
-        return hashlib.sha256(canonical_json(_deciding(self)).encode()).hexdigest()
+        return hashlib.sha256(deciding_json(self).encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -60,8 +62,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def deciding_json(snapshot: Snapshot) -> str:
+    """Write what decides the trees, the text that ``Snapshot.digest`` is the hash of."""
+    return canonical_json(_deciding(snapshot))
+
+
 def _deciding(snapshot: Snapshot) -> dict[str, Any]:
     value: dict[str, Any] = plain(snapshot)
+    value.pop("patches")
     for component in value["manifest"]["components"]:
         for ignored in ("line", "reasons", "irc_room"):
             component.pop(ignored, None)

@@ -21,6 +21,8 @@ class Tree:
     version: str
     snapshot: str
     unchanged: bool = False
+    conflicts: tuple[str, ...] = ()
+    """Paths that several components install, in words; the later one's file is in the tree."""
 
 
 @dataclass(frozen=True, kw_only=True)

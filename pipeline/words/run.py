@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One passage of the pipeline: its stages, how it ended, and whose fault that was."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
+
+_VERSION = re.compile(r"(\d{8})\.(\d+)")
+_A_DAY = 1_000_000
+
+
+class RunEnding(StrEnum):
+    """``running`` is also what a killed run leaves behind, until the next start mends it.
+
+    ``open`` is a run of which some stages were given by hand, and others may follow.
+    """
+
+    RUNNING = "running"
+    OPEN = "open"
+    PASSED = "passed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    BAD_INPUT = "bad-input"
+    TROUBLE = "trouble"
+    INTERRUPTED = "interrupted"
+    BUG = "bug"
+
+
+STAGES = ("base", "resolve", "plan", "build", "compose", "disk", "test", "promote")
+"""The way of a push, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """How one stage of a run went; ``summary`` in words, ``repeat`` a command to paste."""
+
+    ending: RunEnding
+    seconds: float
+    summary: str = ""
+    repeat: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What ``run.json`` holds; times are in seconds since 1970 (UTC)."""
+
+    version: str
+    osname: str
+    manifest: str
+    started: float
+    pid: int
+    ended: float | None = None
+    ending: RunEnding = RunEnding.RUNNING
+    message: str = ""
+    hint: str = ""
+    snapshot: str = ""
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)
+    promoted: Mapping[str, str] = field(default_factory=dict)
+    """Tree → commit that ``buildmaster`` was moved to."""
+
+
+def ending_of(error: BaseException | None) -> RunEnding:
+    """Sort what a run or stage raised."""
+    if error is None:
+        return RunEnding.PASSED
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return RunEnding.INTERRUPTED
+    for kind, ending in (
+        (Failed, RunEnding.FAILED),
+        (BadInput, RunEnding.BAD_INPUT),
+        (Trouble, RunEnding.TROUBLE),
+    ):
+        if isinstance(error, kind):
+            return ending
+    return RunEnding.BUG
+
+
+def place_of(version: str) -> int:
+    """Tell a run's place in the order of runs from its version; raises BadInput for none."""
+    match = _VERSION.fullmatch(version)
+    if match is None or int(match[2]) >= _A_DAY:
+        raise BadInput(f"not the version of a run: {version!r}", hint="ostci log lists them")
+    return int(match[1]) * _A_DAY + int(match[2])

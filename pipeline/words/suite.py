@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a suite's own process is told, and what it tells back; both travel as JSON files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.words.manifest import Target
+from pipeline.words.tree import Disk, Tree
+from pipeline.words.verdict import TestResult
+
+PARAMETERS = "OSTCI_SUITE"
+"""The environment variable that names the file with the parameters."""
+LOG_MARK = "\x1e"
+"""What a line of the log begins with among a suite's output; then a digit, the level."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteParameters:
+    """A suite on one commit: where its disk, its evidence and its private directories are.
+
+    ``sockets`` is short and open to QEMU's user, ``scratch`` has room for layers of the disk.
+    ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
+    with KVM they may take. ``repeat`` is the command that repeats the suite.
+    """
+
+    suite: str
+    tree: Tree
+    target: Target
+    disk: Disk
+    machines: str
+    accelerator: str
+    speed: float
+    sockets: str
+    scratch: str
+    evidence: str
+    repeat: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteReport:
+    """What the process leaves as ``report.json``; without it, it did not come to its end."""
+
+    tests: tuple[TestResult, ...] = ()
+    cause: str = ""
+    message: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Only a pass of every required suite opens a gate, and what holds it is said in words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.words.gate import NOTHING_REQUIRED, judge
+from pipeline.words.manifest import Need
+from pipeline.words.verdict import Verdict
+
+REQUIRED = {"smoke": Need.REQUIRED}
+
+
+def test_a_required_suite_that_passed_opens_the_gate() -> None:
+    assert judge(REQUIRED, {"smoke": Verdict.PASSED}).passed
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        ({}, "smoke has no verdict yet"),
+        ({"other": Verdict.PASSED}, "smoke has no verdict yet"),
+        ({"smoke": Verdict.FAILED}, "smoke failed"),
+        ({"smoke": Verdict.FLAKY}, "smoke is flaky: it passed and failed"),
+        ({"smoke": Verdict.SKIPPED}, "smoke was skipped"),
+        ({"smoke": Verdict.TROUBLE}, "smoke had trouble with our machines"),
+    ],
+)
+def test_anything_but_a_pass_holds_a_commit_back(verdicts: dict[str, Verdict], reason: str) -> None:
+    result = judge(REQUIRED, verdicts)
+    assert not result.passed
+    assert result.reasons == (reason,)
+
+
+def test_the_first_line_of_a_suites_message_is_told() -> None:
+    messages = {"smoke": "kernel panic\nmore of it"}
+    result = judge(REQUIRED, {"smoke": Verdict.FAILED}, messages=messages)
+    assert result.reasons == ("smoke failed: kernel panic",)
+
+
+def test_an_advisory_suite_is_told_and_blocks_nothing() -> None:
+    gate = {"smoke": Need.REQUIRED, "login": Need.ADVISORY}
+    result = judge(gate, {"smoke": Verdict.PASSED, "login": Verdict.FAILED})
+    assert result.passed
+    assert result.reasons == ()
+    assert result.notes == ("login failed",)
+
+
+@pytest.mark.parametrize("gate", [{}, {"smoke": Need.ADVISORY}])
+def test_a_gate_that_requires_nothing_lets_nothing_pass(gate: dict[str, Need]) -> None:
+    result = judge(gate, {"smoke": Verdict.PASSED})
+    assert not result.passed
+    assert result.reasons == (NOTHING_REQUIRED,)
+
+
+def test_all_reasons_are_told_in_the_order_of_the_gate() -> None:
+    gate = {"smoke": Need.REQUIRED, "login": Need.REQUIRED}
+    result = judge(gate, {"login": Verdict.FAILED})
+    assert result.reasons == ("smoke has no verdict yet", "login failed")
+
+
+SUITES = st.sampled_from(["a", "b", "c", "d"])
+
+
+@given(
+    st.dictionaries(SUITES, st.sampled_from(Need)),
+    st.dictionaries(SUITES, st.sampled_from(Verdict)),
+)
+def test_a_gate_opens_just_when_every_required_suite_passed(
+    gate: dict[str, Need], verdicts: dict[str, Verdict]
+) -> None:
+    required = [suite for suite, need in gate.items() if need is Need.REQUIRED]
+    wanted = bool(required) and all(verdicts.get(one) is Verdict.PASSED for one in required)
+    result = judge(gate, verdicts)
+    assert result.passed == wanted == (not result.reasons)
+
+
+@given(st.dictionaries(SUITES, st.sampled_from(Verdict)), SUITES)
+def test_no_verdict_but_a_pass_ever_helps(verdicts: dict[str, Verdict], suite: str) -> None:
+    gate = dict.fromkeys("abcd", Need.REQUIRED)
+    for worse in set(Verdict) - {Verdict.PASSED}:
+        assert not judge(gate, {**verdicts, suite: worse}).passed
