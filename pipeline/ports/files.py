@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def full_disk(path: Path, wanted: int = 0) -> Trouble:
 def symlink(path: Path, to: str) -> None:
     """Make or move a symbolic link in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.{os.getpid()}"
+    aside = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
     aside.unlink(missing_ok=True)
     aside.symlink_to(to)
     os.replace(aside, path)

@@ -6,9 +6,15 @@ files: a look at 1,000 commits takes milliseconds so, and seconds by a process e
 Formats: ostree-core.h, ``OSTREE_COMMIT_GVARIANT_STRING`` and its neighbours.
 """
 
+import fcntl
 import json
+import os
 import re
 import stat
+import struct
+import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports import process
-from pipeline.ports.files import full_disk, lock
+from pipeline.ports.files import full_disk, lock, no_space
 from pipeline.ports.log import Log
 from pipeline.words import gvariant
 from pipeline.words.errors import Failed, Trouble
@@ -27,7 +33,13 @@ COMMIT_FORMAT = "(a{sv}aya(say)sstayay)"
 DIRTREE_FORMAT = "(a(say)a(sayay))"
 DIRMETA_FORMAT = "(uuua(ayay))"
 BINDING_KEY = "ostree.ref-binding"
-_TMP_REF = "ostci-tmp"
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_PIECE = 30_000
+_MORE = "#"
+_LOCK_S = 300.0
+_POLL_S = 0.05
+# struct flock; an open file description's lock, as ostree takes it, leaves l_pid at 0.
+_FLOCK_SHARED = struct.pack("hhqqi0q", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class Mode(StrEnum):
@@ -131,7 +143,7 @@ class Repo:
             subject=subject,
             body=body,
             time=gvariant.swapped(time, 8),
-            metadata=metadata,
+            metadata=_joined(metadata),
             tree=tree.hex(),
             dirmeta=dirmeta.hex(),
         )
@@ -202,7 +214,7 @@ class Repo:
 
     def find(self, commit: str, path: str) -> str | None:
         """Tell the checksum of the file object at a path; None where there is no file."""
-        *parents, name = [part for part in path.split("/") if part]
+        *parents, name = [part for part in path.split("/") if part] or [""]
         dirtree = self.info(commit).tree
         for parent in parents:
             entry = self.directory(dirtree).dirs.get(parent)
@@ -210,6 +222,20 @@ class Repo:
                 return None
             dirtree = entry[0]
         return self.directory(dirtree).files.get(name)
+
+    def file_size(self, checksum: str) -> int:
+        """Tell the bytes of a file object; of a ``bare-user`` repository, which stores it plain."""
+        try:
+            return self._object(checksum, "file").stat().st_size
+        except FileNotFoundError as error:
+            hint = f"ostree fsck --repo={self.path}"
+            raise Trouble(f"file object {checksum} is missing", hint=hint) from error
+
+    def find_commits(self, prefix: str) -> list[Commit]:
+        """List the commits here whose checksum starts with at least two hexadecimal digits."""
+        place = self.path / "objects" / prefix[:2]
+        found = sorted(place.glob(f"{prefix[2:]}*.commit")) if place.is_dir() else []
+        return [Commit(f"{prefix[:2]}{path.stem}") for path in found]
 
     def read(self, commit: str, path: str) -> bytes:
         """Read a file out of a commit; raises Trouble where it is not there."""
@@ -223,6 +249,43 @@ class Repo:
             self._ostree("refs", "--delete", ref)
         else:
             self._ostree("refs", "--create", ref, commit, "--force")
+
+    def set_refs(self, refs: Mapping[RefName, Commit]) -> None:
+        """Point many refs to commits at once, without a process for each.
+
+        Each is replaced whole, as ostree does it, and under the lock that keeps a prune from
+        taking a commit between the look at it and its ref. Raises Trouble for a commit that is
+        not here; refs before it are then set already.
+        """
+        heads, tmp = self.path / "refs" / "heads", self.path / "tmp"
+        with self.without_prune(), no_space(heads):
+            for ref, commit in refs.items():
+                if not _REF.fullmatch(ref):
+                    raise ValueError(f"not a ref: {ref}")
+                if self.resolve(ref) == commit:
+                    continue
+                if not self.has_commit(commit):
+                    raise Trouble(f"{self.path} has no commit {commit} for {ref}")
+                aside = tmp / f"ref-{os.getpid()}-{threading.get_ident()}"
+                aside.write_text(f"{commit}\n")
+                place = heads / ref
+                place.parent.mkdir(parents=True, exist_ok=True)
+                aside.replace(place)
+
+    @contextmanager
+    def without_prune(self) -> Iterator[None]:
+        """Hold the repository's own lock as its transactions do: shared, against a prune."""
+        until = time.monotonic() + _LOCK_S
+        with (self.path / ".lock").open("a+b") as file:
+            while True:
+                try:
+                    fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK_SHARED)
+                    break
+                except (BlockingIOError, PermissionError):  # both mean that somebody has it
+                    if time.monotonic() >= until:
+                        raise Trouble(f"{self.path} was locked for {_LOCK_S:.0f} s") from None
+                    time.sleep(_POLL_S)
+            yield
 
     def commit_dir(
         self,
@@ -249,11 +312,12 @@ class Repo:
             options += ["--link-checkout-speedup", "--devino-canonical"]
         if skip_list is not None:
             options.append(f"--skip-list={skip_list}")
-        if modes:
-            override = self.path / f"tmp/modes-{id(modes)}"
-            override.write_text("".join(f"+{bits} {path}\n" for path, bits in modes.items()))
-            options.append(f"--statoverride={override}")
-        return self._commit(options, subject, metadata or {}, None, (), time_s)
+        with tempfile.NamedTemporaryFile("w", dir=self.path / "tmp", prefix="modes-") as override:
+            if modes:
+                override.write("".join(f"+{bits} {path}\n" for path, bits in modes.items()))
+                override.flush()
+                options.append(f"--statoverride={override.name}")
+            return self._commit(options, subject, metadata or {}, None, (), time_s)
 
     def commit_layers(
         self,
@@ -285,7 +349,8 @@ class Repo:
         time_s: int,
     ) -> Commit:
         argv = ["commit", "--orphan", f"--subject={subject}", f"--timestamp=@{time_s}"]
-        argv += [f"--add-metadata-string={name}={text}" for name, text in metadata.items()]
+        for name, text in _in_pieces(metadata):
+            argv.append(f"--add-metadata-string={name}={text}")
         argv += [f"--bind-ref={ref}" for ref in bind]
         if parent is not None:
             argv.append(f"--parent={parent}")
@@ -355,6 +420,24 @@ class Repo:
             return process.run(words, log=self.log, deadline_s=deadline_s)
         except process.CommandError as error:
             raise _classify(error, self.path) from error
+
+
+def _in_pieces(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Cut long texts: one argument of a program may have 128 KiB (``MAX_ARG_STRLEN``)."""
+    for name, text in metadata.items():
+        yield name, text[:_PIECE]
+        for number, start in enumerate(range(_PIECE, len(text), _PIECE), 1):
+            yield f"{name}{_MORE}{number}", text[start : start + _PIECE]
+
+
+def _joined(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    whole = {name: value for name, value in metadata.items() if _MORE not in name}
+    for name in whole:
+        number = 1
+        while f"{name}{_MORE}{number}" in metadata:
+            whole[name] += metadata[f"{name}{_MORE}{number}"]
+            number += 1
+    return whole
 
 
 _KIND_CONFLICT = re.compile(

@@ -26,6 +26,7 @@ from pipeline.words.errors import Interrupted, Trouble
 Argument = str | Path
 _PR_SET_PDEATHSIG = 1
 _TAIL = 64 * 1024
+_LONGEST = 2000
 _libc = ctypes.CDLL(None, use_errno=True)
 _alive: set["Child"] = set()
 _alive_lock = threading.Lock()
@@ -76,14 +77,21 @@ def describe_code(code: int) -> str:
 def repeat_line(
     argv: Sequence[Argument], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """Write the command as it can be pasted into a shell, with its directory and environment."""
-    words = [shlex.join(str(word) for word in argv)]
+    """Write the command as it can be pasted into a shell, with its directory and environment.
+
+    Words that nobody could paste are cut short.
+    """
+    words = [shlex.join(_short(str(word)) for word in argv)]
     if env is not None:
         pairs = [f"{name}={value}" for name, value in sorted(env.items())]
         words.insert(0, shlex.join(["env", "-i", *pairs]))
     if cwd is not None:
         words.insert(0, f"cd {shlex.quote(str(cwd))} &&")
     return " ".join(words)
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= _LONGEST else f"{word[:_LONGEST]}… ({len(word)} characters)"
 
 
 def _in_child() -> None:
@@ -115,7 +123,7 @@ class Child:
 
     def terminate(self, grace_s: float = 2.0) -> None:
         """Ask the whole tree to end, and kill what has not after the grace."""
-        tree = _descendants(self.pid)
+        tree = descendants(self.pid)
         if self._popen.poll() is None and grace_s > 0:
             _signal_group(self.pid, signal.SIGTERM)
             self.wait(grace_s)
@@ -123,13 +131,16 @@ class Child:
 
     def kill(self, also: Sequence[tuple[int, str]] = ()) -> None:
         """Kill the child, its session and everything that descends from it."""
-        # Stopped first, so that nothing forks away between the look and the kill.
-        tree = [*also, *_descendants(self.pid)]
+        self.signal_tree(also)
+        self._popen.wait()
+
+    def signal_tree(self, also: Sequence[tuple[int, str]] = ()) -> None:
+        """Send SIGKILL to all that ``kill`` means, without waiting: safe in a signal handler."""
+        tree = [*also, *descendants(self.pid)]
         _signal_group(self.pid, signal.SIGKILL)
         for pid, started in tree:
             if _start_time(pid) == started:
                 _signal(pid, signal.SIGKILL)
-        self._popen.wait()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -154,7 +165,7 @@ def _start_time(pid: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
-def _descendants(pid: int) -> list[tuple[int, str]]:
+def descendants(pid: int) -> list[tuple[int, str]]:
     """List (pid, start time) of all below a process, whatever session they moved to."""
     found: list[tuple[int, str]] = []
     todo = [pid]
@@ -296,7 +307,7 @@ def _read_both(
             selector.register(child.stdin, selectors.EVENT_WRITE, 0)
         while selector.get_map():
             now = time.monotonic()
-            if now >= until:
+            if now >= until or _stopping.is_set():
                 return out, err, True
             ready = selector.select(min(until - now, 0.5))
             if not ready and child.poll() is not None and not _still_open(selector):
@@ -351,10 +362,17 @@ def _tell_lines(partial: bytearray, data: bytes, on_line: Callable[[str], None])
         on_line(line.decode("utf-8", "backslashreplace"))
 
 
+def is_stopping() -> bool:
+    """Tell whether ``stop_all`` was called."""
+    return _stopping.is_set()
+
+
 def stop_all() -> None:
-    """End every program that runs, and start no more: for Ctrl-C and the end of a cancelled run."""
+    """Kill every program that runs, and start no more: for Ctrl-C and the end of a cancelled run.
+
+    Takes no lock and waits for nothing, so that a signal handler may call it; the threads that
+    wait for those programs then raise Interrupted.
+    """
     _stopping.set()
-    with _alive_lock:
-        children = list(_alive)
-    for child in children:
-        child.kill()
+    for child in tuple(_alive):
+        child.signal_tree()

@@ -5,7 +5,8 @@ Layout::
 
     mirrors/            bare git repositories, by scheme, host and path
     repo/               OSTree, bare-user: what is built
-    archive/            OSTree, archive: what is served; beside it the published JSON
+    archive/            OSTree, archive: what is served
+    published/          signed verdicts, as JSON; served beside it
     runs/YYYY/MM/DD/N/  one run each; last-run, last-passed: symbolic links to runs
     disks/              bootable qcow2 files, by commit
     cache/              may be deleted at any time
@@ -44,6 +45,10 @@ class Workdir:
     @property
     def archive(self) -> Path:
         return self.root / "archive"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "published"
 
     @property
     def runs(self) -> Path:
@@ -87,10 +92,14 @@ class Workdir:
     def run(self, version: str) -> "RunDir":
         """Find a run's directory by its version; raises BadInput for what is none."""
         match = _VERSION.fullmatch(version)
-        path = self.runs.joinpath(*match.groups()) if match else None
-        if path is None or not path.is_dir():
+        if match is None or not self.is_run(version):
             raise BadInput(f"there is no run {version}", hint="ostci log lists them")
-        return RunDir(version=version, path=path)
+        return RunDir(version=version, path=self.runs.joinpath(*match.groups()))
+
+    def is_run(self, version: str) -> bool:
+        """Tell whether the text is the version of a run that is here."""
+        match = _VERSION.fullmatch(version)
+        return match is not None and self.runs.joinpath(*match.groups()).is_dir()
 
     def new_run(self, now: float | None = None) -> "RunDir":
         """Make the directory of the next run of the day (UTC)."""

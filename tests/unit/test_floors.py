@@ -39,7 +39,13 @@ def room_of(module: str) -> tuple[str, str]:
 
 
 # A stage too large for one file keeps the rest of itself in a folder next to it.
-ANNEX = {"building": "build", "composing": "compose", "basing": "base", "disking": "disk"}
+ANNEX = {
+    "building": "build",
+    "composing": "compose",
+    "basing": "base",
+    "disking": "disk",
+    "promoting": "promote",
+}
 
 
 def stage_of(room: str) -> str:

@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Start and end machines through libvirt, and tell what becomes of them.
+
+``qemu:///embed`` needs no daemon: the driver lives in this process and its files in ``root``.
+``qemu:///system`` and ``qemu:///session`` take the same XML. What a guest means by what it does
+is not known here.
+"""
+
+import json
+import os
+import queue
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipeline.ports import domain_root, process, qmp
+from pipeline.ports.domain_root import libvirt, reap
+from pipeline.ports.domain_xml import Console, Files, Layer, MachineSpec, domain_xml
+from pipeline.ports.files import write_bytes
+from pipeline.ports.log import Log
+from pipeline.words.errors import BadInput, Trouble
+
+__all__ = [
+    "Console",
+    "Domain",
+    "Ended",
+    "Event",
+    "EventKind",
+    "Hypervisor",
+    "MachineSpec",
+    "confined",
+    "hypervisor",
+    "reap",
+]
+LONGEST_SOCKET = 107
+"""Bytes that the path of a unix socket may have."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,39}")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST_PNG = 64 * 1024**2
+_DRAIN_S = 5.0
+
+
+class EventKind(StrEnum):
+    """What happened to a machine; ``ENDED`` comes last, and always."""
+
+    STARTED = "started"
+    POWER_OFF = "power-off"
+    REBOOT = "reboot"
+    PANIC = "panic"
+    IO_ERROR = "io-error"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    WATCHDOG = "watchdog"
+    ENDED = "ended"
+
+
+class Ended(StrEnum):
+    """Why a machine is no longer there."""
+
+    SHUTDOWN = "shutdown"
+    REBOOT = "reboot"
+    CRASHED = "crashed"
+    DESTROYED = "destroyed"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """``time`` is this machine's monotonic clock, ``detail`` the word of QEMU or libvirt."""
+
+    kind: EventKind
+    time: float
+    detail: str = ""
+
+
+_BY_REASON = {
+    "guest-shutdown": EventKind.POWER_OFF,
+    "guest-reset": EventKind.REBOOT,
+    "guest-panic": EventKind.PANIC,
+}
+_BY_NAME = {
+    "GUEST_PANICKED": EventKind.PANIC,
+    "BLOCK_IO_ERROR": EventKind.IO_ERROR,
+    "WATCHDOG": EventKind.WATCHDOG,
+    "STOP": EventKind.PAUSED,
+    "RESUME": EventKind.RESUMED,
+}
+_WHY = {
+    EventKind.POWER_OFF: Ended.SHUTDOWN,
+    EventKind.REBOOT: Ended.REBOOT,
+    EventKind.PANIC: Ended.CRASHED,
+}
+
+
+class Domain:
+    """A machine that was started; made by ``Hypervisor.start``."""
+
+    def __init__(self, spec: MachineSpec, virt: Any, staging: Path, log: Log) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.console = spec.console_path
+        self.console_socket = spec.console_socket
+        self.journal_socket = spec.journal_socket
+        self.shell_socket = spec.shell_socket
+        self.qmp_socket = staging / f"{spec.name}.qmp"
+        self.started = 0.0
+        """Monotonic time of the guest's first instruction."""
+        self._virt = virt
+        self._staging = staging
+        self._log = log
+        self._lock = threading.RLock()
+        self._events: list[Event] = []
+        self._listeners: list[Callable[[Event], None]] = []
+        self._over = threading.Event()
+        self._monitor: qmp.Monitor | None = None
+        self._is_ours = False
+
+    @property
+    def monitor(self) -> qmp.Monitor:
+        """The connection to QEMU, for what has no verb here."""
+        assert self._monitor is not None, "the machine was never started"
+        return self._monitor
+
+    def is_running(self) -> bool:
+        """Tell whether QEMU is still there."""
+        return not self._over.is_set()
+
+    def ended(self) -> Ended | None:
+        """Tell why the machine ended; None while it runs."""
+        if not self._over.is_set():
+            return None
+        for event in self.events():
+            if event.kind in _WHY:
+                return _WHY[event.kind]
+        return Ended.DESTROYED if self._is_ours else Ended.KILLED
+
+    def wait_ended(self, timeout_s: float) -> Ended | None:
+        """Wait for the end; None when it still runs after that time."""
+        self._over.wait(timeout_s)
+        return self.ended()
+
+    def events(self) -> tuple[Event, ...]:
+        """List what happened so far, oldest first."""
+        with self._lock:
+            return tuple(self._events)
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Call a listener with every event, those that were first; it runs in other threads."""
+        with self._lock:
+            self._listeners.append(listener)
+            for event in self._events:
+                listener(event)
+
+    def event_queue(self) -> "queue.SimpleQueue[Event]":
+        """Make a queue that gets every event, from the first on."""
+        made: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.subscribe(made.put)
+        return made
+
+    def screenshot(self, path: Path) -> None:
+        """Write what the screen shows as PNG."""
+        aside = self._staging / f"{self.name}.png"
+        aside.unlink(missing_ok=True)
+        self.monitor.screendump(aside)
+        try:
+            write_bytes(path, _read_png(aside, self.name))
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def send_keys(self, keys: Sequence[str], *, hold_ms: int = 100) -> None:
+        """Press keys one after the other, each a QEMU key name or a chord as ``ctrl-alt-f2``."""
+        for chord in keys:
+            codes = [{"type": "qcode", "data": code} for code in chord.split("-")]
+            self.monitor.execute("send-key", keys=codes, hold_time=hold_ms)
+
+    def powerdown(self) -> None:
+        """Press the power button."""
+        self.monitor.execute("system_powerdown")
+
+    def destroy(self) -> None:
+        """End the machine now, as by pulling the plug; nothing happens when it has ended."""
+        self._is_ours = True
+        try:
+            self._virt.destroy()
+        except libvirt.libvirtError as error:
+            gone = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN)
+            if error.get_error_code() not in gone:
+                raise _trouble(error, self.name) from error
+
+    def _tell(self, kind: EventKind, detail: str, when: float) -> None:
+        event = Event(kind=kind, time=when, detail=detail)
+        with self._lock:
+            self._events.append(event)
+            for listener in self._listeners:
+                listener(event)
+        self._log.detail(f"{kind} {detail}".strip(), about=self.name)
+
+    def _on_qmp(self, event: qmp.QmpEvent) -> None:
+        reason = str(event.data.get("reason", event.data.get("action", "")))
+        kind = _BY_NAME.get(event.name)
+        if event.name == "SHUTDOWN":
+            kind = _BY_REASON.get(reason)
+        if kind is EventKind.RESUMED and not self._events:
+            kind = EventKind.STARTED
+        is_over = any(one.kind in _WHY for one in self._events)
+        # QEMU pauses a guest that ended until libvirt ends it too, and may tell a panic twice.
+        if kind is not None and not (is_over and (kind is EventKind.PAUSED or kind in _WHY)):
+            self._tell(kind, reason, event.time)
+
+    def _on_stopped(self, detail: str) -> None:
+        """Take libvirt's word that QEMU is dead, after what QEMU said last."""
+        if self._over.is_set():
+            return
+        now = time.monotonic()
+        if self._monitor is not None:
+            self._monitor.wait_gone(_DRAIN_S)
+        self._tell(EventKind.ENDED, detail, now)
+        self._over.set()
+
+
+def _read_png(path: Path, name: str) -> bytes:
+    """Read a file that QEMU wrote, which may by now obey its guest."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(handle, "rb") as file:
+        data = file.read(_LARGEST_PNG)
+    if not data.startswith(_PNG):
+        raise Trouble("QEMU wrote a screenshot that is no PNG", where=name)
+    return data
+
+
+class Hypervisor:
+    """An open connection to libvirt; made by ``hypervisor``."""
+
+    def __init__(self, connection: Any, root: Path, *, is_embedded: bool, log: Log) -> None:
+        self.root = root
+        self._connection = connection
+        self._is_embedded = is_embedded
+        self._log = log
+        self._domains: dict[str, Domain] = {}
+        self._handle = connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None
+        )
+
+    @contextmanager
+    def start(self, spec: MachineSpec) -> Iterator[Domain]:
+        """Run a machine for the length of the ``with``; nothing of it is left after it.
+
+        Raises Trouble where it cannot be started.
+        """
+        self._check(spec)
+        spec.into.mkdir(parents=True, exist_ok=True)
+        staging = self.root / "m"
+        with ExitStack() as stack:
+            layers, handles = self._open_disk(spec, stack)
+            files = self._stage(spec, staging, layers, stack)
+            text = domain_xml(spec, files, emulator=domain_root.emulator(spec.arch))
+            virt = self._define(spec, text, stack)
+            domain = Domain(spec, virt, staging, self._log)
+            self._domains[spec.name] = domain
+            stack.callback(self._domains.pop, spec.name)
+            stack.callback(self._end, domain)
+            for layer, handle in zip(layers, handles, strict=True):
+                virt.FDAssociate(layer.group, [handle], 0)
+            self._log.detail(f"starting a machine: {spec.boot.options}", about=spec.name)
+            self._create(domain, stack)
+            yield domain
+
+    def _check(self, spec: MachineSpec) -> None:
+        if spec.name in self._domains:
+            raise BadInput(f"there is a machine {spec.name} already")
+        if not _NAME.fullmatch(spec.name):
+            what = (
+                f"a machine's name is up to 40 letters, digits and any of ._+@-, not {spec.name!r}"
+            )
+            raise BadInput(what)
+        sockets = (
+            spec.journal_socket,
+            spec.shell_socket,
+            spec.console_socket,
+            self.root / "m" / f"{spec.name}.qmp",
+            # libvirt's own: a number and the first 20 bytes of the name
+            self.root / f"lib/qemu/domain-12345-{spec.name[:20]}/monitor.sock",
+        )
+        for path in sockets:
+            length = len(os.fsencode(path))
+            if length > LONGEST_SOCKET:
+                raise Trouble(
+                    f"{path} has {length} bytes; a socket's path may have {LONGEST_SOCKET}",
+                    where=spec.name,
+                    hint="use a work directory with a shorter path",
+                )
+
+    def _open_disk(
+        self, spec: MachineSpec, stack: ExitStack
+    ) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+        """Open the disk's files for QEMU, whose user need not be able to find them."""
+        if spec.disk is None:
+            return (), ()
+        argv: list[str | Path] = [
+            "qemu-img",
+            "info",
+            "--backing-chain",
+            "--output=json",
+            "-U",
+            spec.disk,
+        ]
+        chain = json.loads(process.run(argv, log=self._log, deadline_s=30.0).stdout)
+        layers, handles = [], []
+        for number, found in enumerate(chain):
+            path = Path(found["filename"])
+            handle = os.open(path, os.O_RDONLY if number else os.O_RDWR)
+            stack.callback(os.close, handle)
+            handles.append(handle)
+            group = f"{spec.name}-{number}"
+            layers.append(Layer(path=path, format=found["format"], group=group))
+        return tuple(layers), tuple(handles)
+
+    def _stage(
+        self, spec: MachineSpec, staging: Path, layers: tuple[Layer, ...], stack: ExitStack
+    ) -> Files:
+        """Put kernel and initramfs where QEMU's user can read them."""
+
+        def copy(source: Path, suffix: str) -> Path:
+            target = staging / f"{spec.name}.{suffix}"
+            stack.callback(target.unlink, missing_ok=True)
+            shutil.copyfile(source, target)
+            target.chmod(0o644)
+            return target
+
+        initramfs = spec.boot.initramfs
+        socket = staging / f"{spec.name}.qmp"
+        socket.unlink(missing_ok=True)
+        stack.callback(socket.unlink, missing_ok=True)
+        return Files(
+            kernel=copy(spec.boot.kernel, "vmlinuz"),
+            initramfs=copy(initramfs, "initramfs") if initramfs else None,
+            qmp_socket=socket,
+            layers=layers,
+        )
+
+    def _define(self, spec: MachineSpec, text: str, stack: ExitStack) -> Any:
+        try:
+            virt = self._connection.defineXML(text)
+        except libvirt.libvirtError as error:
+            raise _trouble(error, spec.name) from error
+        stack.callback(_undefine, virt)
+        return virt
+
+    def _create(self, domain: Domain, stack: ExitStack) -> None:
+        flags = 0 if self._is_embedded else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        try:
+            with domain_root.adopted(self.root, domain.name):
+                # Paused, so that no event is missed by who listens to QEMU itself.
+                domain._virt.createWithFlags(flags | libvirt.VIR_DOMAIN_START_PAUSED)
+            domain._monitor = stack.enter_context(
+                qmp.connect(
+                    domain.qmp_socket,
+                    name=domain.name,
+                    is_alive=domain.is_running,
+                    on_event=domain._on_qmp,
+                )
+            )
+            domain.started = time.monotonic()
+            domain._virt.resume()
+        except libvirt.libvirtError as error:
+            raise _trouble(error, domain.name) from error
+
+    def _end(self, domain: Domain) -> None:
+        """Leave nothing running; events that are still on their way are waited for."""
+        domain.destroy()
+        domain._over.wait(_DRAIN_S)
+
+    def _on_lifecycle(self, _connection: Any, virt: Any, event: int, detail: int, _: Any) -> None:
+        domain = self._domains.get(virt.name())
+        if domain is not None and event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            domain._on_stopped(_STOPPED.get(detail, str(detail)))
+
+    def _close(self) -> None:
+        for domain in tuple(self._domains.values()):
+            self._end(domain)
+        self._connection.domainEventDeregisterAny(self._handle)
+        self._connection.close()
+
+
+_STOPPED = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
+}
+
+
+def _undefine(virt: Any) -> None:
+    try:
+        virt.undefine()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise _trouble(error, "") from error
+
+
+def _trouble(error: libvirt.libvirtError, where: str) -> Trouble:
+    return Trouble(f"libvirt: {error.get_error_message()}", where=where, hint="ostci doctor")
+
+
+@contextmanager
+def hypervisor(uri: str, root: Path, *, log: Log) -> Iterator[Hypervisor]:
+    """Connect to libvirt for the length of the ``with``; every machine is dead after it.
+
+    ``root`` holds the embedded driver's files and, for all drivers, what QEMU's user must read;
+    its path must be short and every directory above it open to all. Raises Trouble.
+    """
+    domain_root.start_loop()
+    root = root.resolve()
+    is_embedded = uri.startswith("qemu:///embed")
+    with domain_root.prepared(root, log=log):
+        try:
+            connection = libvirt.open(f"qemu:///embed?root={root}" if is_embedded else uri)
+        except libvirt.libvirtError as error:
+            raise _trouble(error, uri) from error
+        opened = Hypervisor(connection, root, is_embedded=is_embedded, log=log)
+        try:
+            yield opened
+        finally:
+            opened._close()
+
+
+def confined(argv: Sequence[str | Path]) -> list[str | Path]:
+    """Write the command that runs a program which opens an embedded driver, walled off.
+
+    Its network is empty, so that QEMU's is: a guest could reach only what the program itself
+    serves there. Its processes are a namespace: the kernel kills every QEMU with it.
+    """
+    walls = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() != 0:
+        walls[:0] = ["--user", "--map-current-user"]
+    return ["unshare", *walls, "--", *argv]

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Disk files: file systems made from a directory, qcow2, throw-away layers, and a look inside.
+
+No loop device and no mount of a file system is needed, so that a container can do it. A look
+inside goes through qemu-storage-daemon, which shows a qcow2 as a raw file, and debugfs.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.ports import process
+from pipeline.ports.files import full_disk
+from pipeline.ports.log import Log
+from pipeline.words.errors import Failed, Trouble
+
+_ENTRIES = "/boot/loader/entries"
+_PROBE_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootEntry:
+    """What a boot loader would start: ``kernel`` and ``initramfs`` are files of this machine."""
+
+    title: str
+    kernel: Path
+    initramfs: Path | None
+    options: str
+    name: str = ""
+    """The entry's file name, without the boot counter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryText:
+    """One entry of the Boot Loader Specification as it is written on a disk."""
+
+    name: str
+    fields: dict[str, str]
+    tries_left: int | None = None
+
+
+def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str, log: Log) -> None:
+    """Make a raw, sparse disk file of ``size`` bytes with an ext4 of a directory's files.
+
+    Raises Failed where they do not fit on it.
+    """
+    image.unlink(missing_ok=True)
+    with image.open("wb") as file:
+        file.truncate(size)
+    extended = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0,nodiscard"
+    argv: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-L", label, "-U", uuid, "-E", extended]
+    # A small journal: such file systems are made faster and replayed faster.
+    journal = max(4, min(32, size // 1024**2 // 16))
+    try:
+        _run([*argv, "-J", f"size={journal}", "-d", directory, image], image, log=log)
+    except process.CommandError as error:
+        if not re.search("Could not allocate (block|inode)", error.finished.error_text):
+            raise
+        raise Failed(
+            f"the files do not fit on a disk of {size} bytes",
+            where=str(directory),
+            hint="raise the target's disk-size in the manifest",
+        ) from error
+
+
+def to_qcow2(raw: Path, image: Path, *, log: Log) -> None:
+    """Write a raw disk file as qcow2; what is not used takes no room."""
+    argv: list[str | Path] = [
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        "-W",
+        "-m",
+        "4",
+        raw,
+        image,
+    ]
+    _run(argv, image, log=log)
+
+
+def overlay(base: Path, path: Path, *, log: Log) -> None:
+    """Make a layer on a disk: what is written goes there, and the disk stays as it is."""
+    base = base.resolve()
+    if not base.is_file():
+        raise Trouble(f"there is no disk {base}", hint="ostci disk makes it")
+    argv: list[str | Path] = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "qcow2",
+        "-b",
+        base,
+        path,
+    ]
+    _run(argv, path, log=log)
+
+
+@contextmanager
+def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]:
+    """Show a qcow2 as a raw file for the length of the ``with``; yields that file.
+
+    Raises Trouble where FUSE is not to be had.
+    """
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise Trouble(
+            "/dev/fuse cannot be opened, which reading a disk needs",
+            hint="modprobe fuse; in a container: start it with --device /dev/fuse",
+        )
+    with tempfile.TemporaryDirectory(prefix="ostci-export-") as name:
+        raw = Path(name) / "raw"
+        raw.touch()
+        ready = Path(name) / "pid"
+        argv: list[str | Path] = [
+            "qemu-storage-daemon",
+            f"--blockdev=driver=file,node-name=file,filename={_escaped(image)}"
+            + _only_read(not writable),
+            "--blockdev=driver=qcow2,node-name=disk,file=file" + _only_read(not writable),
+            f"--export=type=fuse,id=export,node-name=disk,mountpoint={_escaped(raw)}"
+            f",writable={'on' if writable else 'off'}",
+            f"--pidfile={ready}",
+        ]
+        with process.start(argv, log=log) as daemon:
+            _wait_for(ready, daemon)
+            try:
+                yield raw
+            finally:
+                daemon.terminate()
+
+
+def _only_read(on: bool) -> str:
+    return ",read-only=on" if on else ""
+
+
+def _escaped(path: Path) -> str:
+    """Write a path where QEMU reads options: a comma is doubled."""
+    return str(path.resolve()).replace(",", ",,")
+
+
+def _wait_for(ready: Path, daemon: process.Child) -> None:
+    """Wait until the daemon has written its pid: it does so when its exports are up."""
+    for _ in range(int(_PROBE_S / 0.01)):
+        if ready.exists() and ready.read_text().strip():
+            return
+        if daemon.wait(0.01) is not None:
+            break
+    said = daemon.stderr.read().decode(errors="replace").strip() if daemon.stderr else ""
+    raise Trouble(f"qemu-storage-daemon did not show the disk: {said or 'it said nothing'}")
+
+
+def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
+    """Read what a boot loader would start from a disk or a layer that no machine is using.
+
+    Kernel and initramfs are written to ``into``. What a machine had not yet written out of the
+    file system's journal counts; the image itself is not changed. Raises Failed for a disk
+    without anything to boot.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    with _readable(image, log=log) as raw:
+        entries = _read_entries(raw, log=log)
+        chosen = choose_entry(entries)
+        kernel = into / "vmlinuz"
+        initramfs = into / "initramfs.img" if "initrd" in chosen.fields else None
+        wanted = [(chosen.fields["linux"], kernel)]
+        if initramfs is not None:
+            wanted.append((chosen.fields["initrd"], initramfs))
+        _dump([(f"/boot{_checked(inside)}", path) for inside, path in wanted], raw, log=log)
+    return BootEntry(
+        title=chosen.fields.get("title", ""),
+        kernel=kernel,
+        initramfs=initramfs,
+        options=chosen.fields.get("options", ""),
+        name=chosen.name,
+    )
+
+
+@contextmanager
+def _readable(image: Path, *, log: Log) -> Iterator[Path]:
+    """Show the disk's file system as it will be after its journal is replayed."""
+    with tempfile.TemporaryDirectory(prefix="ostci-look-") as name:
+        layer = Path(name) / "layer.qcow2"
+        overlay(image, layer, log=log)
+        with exported(layer, log=log, writable=True) as raw:
+            state = debugfs(raw, ["show_super_stats -h"], log=log)
+            if "needs_recovery" in state:
+                debugfs(raw, ["journal_run"], log=log, writable=True)
+            yield raw
+
+
+def debugfs(raw: Path, requests: Sequence[str], *, log: Log, writable: bool = False) -> str:
+    """Give debugfs(8) requests about a raw file system; tell what it wrote.
+
+    debugfs ends well whatever happens: callers look at what they asked for.
+    """
+    argv: list[str | Path] = ["debugfs", *(["-w"] if writable else []), "-f", "-", raw]
+    text = "".join(f"{request}\n" for request in requests)
+    done = process.run(argv, log=log, input=text.encode(), deadline_s=300.0)
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _read_entries(raw: Path, *, log: Log) -> list[EntryText]:
+    listing = debugfs(raw, [f"ls -p {_ENTRIES}"], log=log)
+    names = [line.split("/")[5] for line in listing.splitlines() if line.count("/") >= 6]
+    found = []
+    with tempfile.TemporaryDirectory(prefix="ostci-entries-") as directory:
+        wanted = [
+            (f"{_ENTRIES}/{_checked(name)}", Path(directory) / str(number))
+            for number, name in enumerate(names)
+            if name.endswith(".conf")
+        ]
+        if wanted:
+            _dump(wanted, raw, log=log)
+        for inside, path in wanted:
+            found.append(parse_entry(inside.rpartition("/")[2], path.read_text(errors="replace")))
+    return found
+
+
+def parse_entry(name: str, text: str) -> EntryText:
+    """Read an entry; a name such as ``a+2-1.conf`` has two tries left and one done."""
+    stem = name.removesuffix(".conf")
+    counted = re.fullmatch(r"(.*)\+(\d+)(?:-\d+)?", stem)
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key and not key.startswith("#"):
+            fields[key] = (
+                f"{fields[key]} {value.strip()}"
+                if key == "options" and key in fields
+                else value.strip()
+            )
+    return EntryText(
+        name=counted[1] if counted else stem,
+        fields=fields,
+        tries_left=int(counted[2]) if counted else None,
+    )
+
+
+def choose_entry(entries: Sequence[EntryText]) -> EntryText:
+    """Choose as a boot loader would: not one that has used up its tries, then the newest version.
+
+    Raises Failed where there is none with a kernel.
+    """
+    bootable = [entry for entry in entries if entry.fields.get("linux")]
+    if not bootable:
+        raise Failed(f"the disk has no entry to boot in {_ENTRIES}")
+    return max(
+        bootable,
+        key=lambda entry: (
+            entry.tries_left != 0,
+            _version_key(entry.fields.get("version", "")),
+            entry.name,
+        ),
+    )
+
+
+def _version_key(version: str) -> list[tuple[int, str]]:
+    return [
+        (int(word), "") if word.isdigit() else (-1, word)
+        for word in re.findall(r"\d+|\D+", version)
+    ]
+
+
+def _checked(name: str) -> str:
+    """Take a name that a guest wrote; raises Failed for one that debugfs could misunderstand."""
+    if not re.fullmatch(r"[A-Za-z0-9._+@:/~-]+", name) or ".." in name.split("/"):
+        raise Failed(f"the disk's boot entries name a strange file: {name!r}")
+    return name
+
+
+def _dump(wanted: Sequence[tuple[str, Path]], raw: Path, *, log: Log) -> None:
+    said = debugfs(raw, [f'dump {inside} "{path}"' for inside, path in wanted], log=log)
+    for inside, path in wanted:
+        if not path.is_file():
+            raise Failed(f"the disk's boot entry names {inside}, which is not there", hint=said)
+
+
+def _run(argv: Sequence[str | Path], image: Path, *, log: Log) -> None:
+    try:
+        process.run(argv, log=log, deadline_s=1800.0)
+    except process.CommandError as error:
+        if "No space left" in error.finished.error_text:
+            raise full_disk(image) from error
+        raise

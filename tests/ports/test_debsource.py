@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Debian's source packages, from Debian's own servers: verified, unpacked and made git."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.git import Mirrors
+from pipeline.ports.log import ListSink, Log
+from pipeline.words.errors import Failed, Trouble
+from pipeline.words.manifest import Source, SourceKind
+from tests.repos import closed_port
+
+pytestmark = pytest.mark.slow
+HELLO = Source(kind=SourceKind.DEBIAN, location="hello")
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lists and packages that these tests share."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+def test_the_newest_of_the_suite_is_imported_the_same_everywhere(
+    tmp_path: Path, downloads: Path, log: Log, sink: ListSink
+) -> None:
+    found = []
+    for name in ("here", "there"):
+        mirrors = Mirrors(tmp_path / name, log=log, downloads=downloads)
+        mirrors.fetch(HELLO)
+        found.append(mirrors.pin(HELLO))
+    assert found[0] == found[1]
+    assert found[0].subject.startswith("hello 2.")
+    assert found[0].commit_time > 1500000000
+    mirrors.check_out(HELLO, found[0], tmp_path / "out")
+    assert (tmp_path / "out" / "configure").is_file()
+    assert (tmp_path / "out" / "debian" / "changelog").is_file()
+    assert not (tmp_path / "out" / ".pc").exists()
+    version = found[0].subject.split()[1]
+    named = Source(kind=SourceKind.DEBIAN, location="hello", versions=(version,))
+    mirrors.fetch(named)
+    assert mirrors.pin(named).tree == found[0].tree
+    before = len(sink.texts())
+    mirrors.fetch(named)
+    assert not any("apt-get" in text for text in sink.texts()[before:])
+
+
+def test_versions_of_two_suites_become_a_history(tmp_path: Path, downloads: Path, log: Log) -> None:
+    suites = ("bookworm", "bullseye")
+    lines = tuple(f"deb http://deb.debian.org/debian {suite} main" for suite in suites)
+    mirrors = Mirrors(tmp_path / "mirrors", log=log, downloads=downloads, debian_mirrors=lines)
+    both = Source(kind=SourceKind.DEBIAN, location="hello", versions=("2.10-2", "2.10-3"))
+    mirrors.fetch(both)
+    pin = mirrors.pin(both)
+    assert pin.subject == "hello 2.10-3"
+    argv = ["git", "--git-dir", str(mirrors.path(both)), "log", "--format=%s %H", pin.revision]
+    history = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
+    assert [line.rpartition(" ")[0] for line in history] == ["hello 2.10-3", "hello 2.10-2"]
+
+
+def test_a_version_or_package_that_the_archive_has_not_is_named(
+    tmp_path: Path, downloads: Path, log: Log
+) -> None:
+    mirrors = Mirrors(tmp_path / "mirrors", log=log, downloads=downloads)
+    old = Source(kind=SourceKind.DEBIAN, location="hello", versions=("0.1-1",))
+    with pytest.raises(Failed, match=r"hello.*0\.1-1|0\.1-1.*hello"):
+        mirrors.fetch(old)
+    with pytest.raises(Failed, match="no-such-package"):
+        mirrors.fetch(Source(kind=SourceKind.DEBIAN, location="no-such-package"))
+
+
+def test_a_mirror_of_debian_that_is_dead_is_trouble(tmp_path: Path, log: Log) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/debian"
+    mirrors = Mirrors(tmp_path / "mirrors", log=log, debian_mirrors=(url,))
+    with pytest.raises(Trouble, match="does not answer as it should"):
+        mirrors.fetch(HELLO)

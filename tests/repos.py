@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Git repositories for tests, and servers of them; made with git itself."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from pipeline.words.manifest import Source, SourceKind
+
+ENV = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Somebody",
+    "GIT_AUTHOR_EMAIL": "somebody@example.org",
+    "GIT_COMMITTER_NAME": "Somebody",
+    "GIT_COMMITTER_EMAIL": "somebody@example.org",
+    "GIT_AUTHOR_DATE": "@1700000000 +0000",
+    "GIT_COMMITTER_DATE": "@1700000000 +0000",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
+
+
+@dataclass(frozen=True)
+class GitRepo:
+    """A repository that somebody works in."""
+
+    path: Path
+
+    def git(self, *argv: str, input: bytes | None = None) -> str:
+        """Run git in it."""
+        done = subprocess.run(
+            ["git", *argv], cwd=self.path, env=ENV, input=input, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().rstrip("\n")
+
+    def commit(self, subject: str, **files: str) -> str:
+        """Write files (``_`` in a name stands for a dot) and commit; tells the revision."""
+        for name, text in files.items():
+            (self.path / name.replace("_", ".")).write_text(text)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", subject)
+        return self.git("rev-parse", "HEAD")
+
+    def patch(self, **files: str) -> bytes:
+        """Make a patch as ``git format-patch`` does; the repository stays as it was."""
+        self.commit("a patch", **files)
+        text = self.git("format-patch", "-1", "--stdout", "--full-index") + "\n"
+        self.git("reset", "--quiet", "--hard", "HEAD^")
+        return text.encode()
+
+    def add_submodule(self, url: str, path: str) -> None:
+        """Add a submodule under the URL as it stands, and commit."""
+        self.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", url, path)
+        self.git("commit", "--quiet", "-m", f"add {path}")
+
+
+def git_repo(path: Path, **files: str) -> GitRepo:
+    """Make a repository with one commit on ``main``."""
+    path.mkdir(parents=True)
+    made = GitRepo(path)
+    made.git("init", "--quiet", "--initial-branch=main")
+    made.commit("first", **(files or {"file_txt": "one\n"}))
+    return made
+
+
+def git_source(where: GitRepo | str, **given: Any) -> Source:
+    """Name a repository as a manifest does."""
+    location = where if isinstance(where, str) else str(where.path)
+    return Source(kind=SourceKind.GIT, location=location, **(given or {"branch": "main"}))
+
+
+@contextmanager
+def http_server(directory: Path) -> Iterator[str]:
+    """Serve files; tells the URL."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def git_daemon(directory: Path) -> Iterator[str]:
+    """Serve repositories by git's own protocol; tells the URL."""
+    port = closed_port()
+    argv = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]
+    argv += [f"--port={port}", f"--base-path={directory}", str(directory)]
+    with subprocess.Popen(argv, env=ENV, stderr=subprocess.DEVNULL) as daemon:
+        try:
+            _wait_for(port)
+            yield f"git://127.0.0.1:{port}"
+        finally:
+            subprocess.run(["pkill", "-P", str(daemon.pid)], check=False)
+            daemon.kill()
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("git daemon does not answer")
+
+
+def closed_port() -> int:
+    """Tell a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+    return found
