@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Make the bootable disk of a commit: its deployment in an ext4, as qcow2.
+
+A disk is never changed once it is there; a boot gets a layer on it. It is booted directly, with
+the kernel, initramfs and options of its own boot entry, copies of which lie beside it.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.ports import image
+from pipeline.ports.files import lock, no_space, remove_tree, write_text
+from pipeline.ports.log import Log
+from pipeline.stages.disking.deployment import (
+    Deployment,
+    Remote,
+    deploy,
+    fixture_state,
+    furnish,
+    settings,
+)
+from pipeline.words.manifest import Target
+from pipeline.words.records import from_json, to_json
+from pipeline.words.refs import Commit, RefName
+from pipeline.words.snapshot import canonical_json
+from pipeline.words.tree import Disk
+
+DISK_VERSION = 1
+"""To be raised when a change here makes other disks of the same commit."""
+LABEL = "ostci"
+_UUID = "6f737463-6900-4000-8000-000000000001"
+_WAIT_S = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskRequest:
+    """``ref`` is what the deployment follows at ``url``, verified by the public key ``key``."""
+
+    osname: str
+    ref: RefName
+    commit: Commit
+    target: Target
+    arch: str = "x86_64"
+    url: str = ""
+    key: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BootRecord:
+    title: str
+    options: str
+    name: str
+    initramfs: bool
+
+
+def make_disk(request: DiskRequest, *, repo: Path, disks: Path, log: Log) -> Disk:
+    """Make the disk of a commit, or find the one that is there."""
+    name = f"{request.commit}-{_spec(request)}"
+    path = disks / f"{name}.qcow2"
+    found = Disk(
+        commit=request.commit,
+        path=str(path),
+        ref=request.ref,
+        osname=request.osname,
+        size=request.target.disk_size,
+    )
+    if _is_whole(path):
+        return found
+    disks.mkdir(parents=True, exist_ok=True)
+    with lock(disks / f".{name}.lock", what=f"disk of {request.ref}", wait_s=_WAIT_S):
+        if not _is_whole(path):
+            making = disks / f".{name}.making"
+            remove_tree(making)
+            making.mkdir()
+            try:
+                with no_space(path):
+                    _make(request, making, path, repo=repo, log=log)
+            finally:
+                remove_tree(making)
+    return found
+
+
+def boot_files(disk: Path) -> tuple[Path, Path, Path]:
+    """Name the copies beside a disk: boot record, kernel, initramfs."""
+    stem = disk.with_suffix("")
+    return (
+        stem.with_name(f"{stem.name}.boot.json"),
+        stem.with_name(f"{stem.name}.vmlinuz"),
+        stem.with_name(f"{stem.name}.initramfs"),
+    )
+
+
+def first_boot(disk: Path, *, into: Path, log: Log) -> image.BootEntry:
+    """Tell what a fresh disk boots: from the copies beside it, else by looking into it."""
+    record_path, kernel, initramfs = boot_files(disk)
+    if not record_path.is_file():
+        return image.boot_entry(disk, into, log=log)
+    record = from_json(_BootRecord, record_path.read_bytes(), where=str(record_path))
+    return image.BootEntry(
+        title=record.title,
+        kernel=kernel,
+        initramfs=initramfs if record.initramfs else None,
+        options=record.options,
+        name=record.name,
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    return path.is_file()
+
+
+def _spec(request: DiskRequest) -> str:
+    """Hash what besides the commit decides the disk."""
+    what = _deployment(request)
+    value = {
+        "version": DISK_VERSION,
+        "ref": request.ref,
+        "osname": request.osname,
+        "size": request.target.disk_size,
+        "options": what.options,
+        "settings": {path: (mode, text.hex()) for path, (mode, text) in settings(what).items()},
+        "fixture": fixture_state(),
+    }
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def _deployment(request: DiskRequest) -> Deployment:
+    unit = request.target.default_unit
+    return Deployment(
+        osname=request.osname,
+        ref=request.ref,
+        commit=request.commit,
+        options=(
+            f"root=LABEL={LABEL}",
+            "rw",
+            # The last one is /dev/console; the first is what a screenshot shows.
+            "console=tty0",
+            "console=ttyS0",
+            *((f"systemd.unit={unit}",) if unit else ()),
+            *request.target.kernel_options,
+        ),
+        remote=Remote(name=request.osname, url=request.url, key=request.key),
+    )
+
+
+def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Log) -> None:
+    what = _deployment(request)
+    sysroot = making / "sysroot"
+    sysroot.mkdir()
+    with log.step("deploy"):
+        furnish(deploy(what, sysroot, repo=repo, log=log), what)
+    with log.step("file system"):
+        raw = making / "raw"
+        size = request.target.disk_size
+        image.make_ext4(sysroot, raw, size=size, label=LABEL, uuid=_UUID, log=log)
+    with log.step("qcow2"):
+        image.to_qcow2(raw, making / "disk.qcow2", log=log)
+        raw.unlink()
+    _copy_boot_files(sysroot, path)
+    (making / "disk.qcow2").chmod(0o444)
+    (making / "disk.qcow2").rename(path)
+
+
+def _copy_boot_files(sysroot: Path, disk: Path) -> None:
+    """Keep what a first boot needs beside the disk; the record is written last."""
+    entries = [
+        image.parse_entry(path.name, path.read_text())
+        for path in sorted((sysroot / "boot/loader/entries").glob("*.conf"))
+    ]
+    chosen = image.choose_entry(entries)
+    record_path, kernel, initramfs = boot_files(disk)
+    pairs = [("linux", kernel), ("initrd", initramfs)]
+    for field, to in pairs:
+        if field in chosen.fields:
+            shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
+    record = _BootRecord(
+        title=chosen.fields.get("title", ""),
+        options=chosen.fields.get("options", ""),
+        name=chosen.name,
+        initramfs="initrd" in chosen.fields,
+    )
+    write_text(record_path, to_json(record))

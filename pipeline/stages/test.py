@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Run a suite on a commit: pytest in a process of its own, and a verdict of what it says.
+
+That process opens libvirt and boots the machine; this one opens nothing, gives it a directory
+and a deadline, and reads its report. Without a report there is no verdict on the commit: then it
+is a bug of ours, or this machine's trouble.
+"""
+
+import difflib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.ports import accelerator, process
+from pipeline.ports.domain import confined
+from pipeline.ports.files import lock, remove_tree, write_text
+from pipeline.ports.log import Log
+from pipeline.words.boot import expected_of
+from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.manifest import Target
+from pipeline.words.records import from_json, to_json
+from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
+from pipeline.words.symptoms import Known
+from pipeline.words.tree import Disk, Tree
+from pipeline.words.verdict import SuiteResult, Verdict, suite_verdict
+
+_BESIDES_S = 60.0
+"""What tests may take on a host with KVM, besides the boot."""
+_NOTHING_COLLECTED = 5
+_SOCKETS = "ostci-suite-"
+_ALIVE = "alive"
+_TESTS_DECIDED = (0, 1)
+_KILLED_CHILD = 137
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRequest:
+    """A suite (``smoke``, or one test of it, ``smoke/test_no_unit_failed``) on a tree's disk.
+
+    ``into`` is the directory of the evidence; ``repeat`` the command that repeats the suite, to
+    which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
+    """
+
+    run: str
+    tree: Tree
+    target: Target
+    disk: Disk
+    suite: str
+    into: Path
+    machines: str = "qemu:///embed"
+    repeat: str = ""
+    suites: Path | None = None
+
+    __test__ = False
+
+
+def suites_path() -> Path:
+    """Find the folder of the suites, ``vmtests``, which is installed beside this package."""
+    spec = find_spec("vmtests")
+    if spec is None or spec.origin is None:
+        raise Trouble("the suites (vmtests) are not installed", hint="make setup")
+    return Path(spec.origin).parent
+
+
+def suites(folder: Path | None = None) -> tuple[str, ...]:
+    """List the suites that are there."""
+    folder = folder or suites_path()
+    return tuple(sorted({path.parent.name for path in folder.glob("*/test_*.py")}))
+
+
+def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> SuiteResult:
+    """Run a suite; raises BadInput for one that is not there and Trouble without a hypervisor.
+
+    What the guest did is in the result, also when nothing could be decided.
+    """
+    suite, _, test = request.suite.partition("/")
+    folder = request.suites or suites_path()
+    there = suites(folder)
+    if suite not in there:
+        near = difflib.get_close_matches(suite, there, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}"
+        raise BadInput(f"there is no suite {suite}", hint=hint)
+    Known(request.target.smoke.known)  # what is wrong with them is told before a machine starts
+    started = time.monotonic()
+    chosen = accelerator.choose(log=log)
+    expected = expected_of(request.target, chosen.speed)
+    cache.mkdir(parents=True, exist_ok=True)
+    log.detail(f"machines: {chosen.words}; deadlines are stretched by {chosen.speed:.1f}")
+    _empty(request.into)
+    with _directories(tmp) as (sockets, scratch):
+        parameters = SuiteParameters(
+            suite=suite,
+            tree=request.tree,
+            target=request.target,
+            disk=request.disk,
+            machines=request.machines,
+            accelerator=chosen.kind,
+            speed=chosen.speed,
+            sockets=str(sockets),
+            scratch=str(scratch),
+            evidence=str(request.into),
+            repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
+        )
+        deadline_s = expected.deadline_s + _BESIDES_S * chosen.speed
+        code = _run_pytest(parameters, folder, test, deadline_s, log=log)
+    result = _result(request, code, deadline_s)
+    return replace(result, seconds=round(time.monotonic() - started, 3))
+
+
+def _empty(directory: Path) -> None:
+    """Throw away the evidence of an earlier attempt: none of it may pass for this one's."""
+    remove_tree(directory)
+    directory.mkdir(parents=True)
+
+
+@contextmanager
+def _directories(tmp: Path) -> Iterator[tuple[Path, Path]]:
+    """Make a directory with a short path, for sockets, and one with room, for layers."""
+    tmp.mkdir(parents=True, exist_ok=True)
+    _remove_left_over()
+    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS, dir="/tmp"))
+    scratch = Path(tempfile.mkdtemp(prefix="machine-", dir=tmp))
+    try:
+        # QEMU's user has to come as far as its own files, and need see nothing on the way.
+        sockets.chmod(0o711)
+        with lock(sockets / _ALIVE, what="a suite"):
+            yield sockets, scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _remove_left_over() -> None:
+    """Remove directories of suites that were killed: nobody holds their lock."""
+    for path in Path("/tmp").glob(f"{_SOCKETS}*"):
+        if path.is_symlink() or path.stat().st_uid != os.geteuid() or not (path / _ALIVE).exists():
+            continue
+        try:
+            with lock(path / _ALIVE, what="cleaning up"):
+                shutil.rmtree(path, ignore_errors=True)
+        except Trouble:
+            continue  # it is alive
+
+
+def _run_pytest(
+    parameters: SuiteParameters, folder: Path, test: str, deadline_s: float, *, log: Log
+) -> int:
+    """Run pytest to its end; tells its exit code, negative for a signal.
+
+    All that it started is dead after it: machines too, for they are in its process namespace.
+    """
+    file = Path(parameters.scratch) / "parameters.json"
+    write_text(file, to_json(parameters))
+    evidence = Path(parameters.evidence)
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-s", "-q", "-c", "/dev/null"]
+    argv += [f"--rootdir={folder}", "--import-mode=importlib", "-p", "no:cacheprovider"]
+    argv += ["-p", "no:randomly", "-p", "no:xdist", f"--junitxml={evidence / 'junit.xml'}"]
+    argv += ["-o", f"junit_suite_name={parameters.suite}", "-o", "junit_family=xunit2"]
+    argv += [f"--confcutdir={folder}", *(["-k", test] if test else [])]
+    if folder != suites_path():
+        argv += ["-p", "vmtests.conftest"]  # which pytest finds beside the installed ones itself
+    argv += [folder / parameters.suite]
+    environment = {
+        **os.environ,
+        PARAMETERS: str(file),
+        "PYTHONPATH": str(suites_path().parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # A caller's own options for pytest are not meant for this one.
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    with (evidence / "pytest.txt").open("w") as output:
+
+        def on_line(line: str) -> None:
+            if line.startswith(LOG_MARK):
+                _relay(line.removeprefix(LOG_MARK), log)
+            else:
+                output.write(line + "\n")
+
+        try:
+            done = process.run(
+                confined(argv),
+                log=log,
+                deadline_s=deadline_s,
+                env=environment,
+                cwd=evidence,
+                ok=(),
+                on_line=on_line,
+            )
+        except process.CommandError as error:
+            return error.finished.code
+    return done.code
+
+
+def _relay(line: str, log: Log) -> None:
+    """Put a line of the process's log into ours, at its level."""
+    level, text = line[:1], line[1:]
+    write = {"1": log.fact, "2": log.warning, "3": log.error}.get(level, log.detail)
+    write(text.removeprefix("warning: ").removeprefix("error: "))
+
+
+def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:
+    """Turn what the process left into a result; raises RuntimeError where that is our bug."""
+    path = request.into / "report.json"
+    blank = SuiteResult(
+        # In full: one test of a suite must never pass for the suite at a gate.
+        suite=request.suite,
+        tree=request.tree.name,
+        commit=request.tree.commit,
+        verdict=Verdict.TROUBLE,
+        evidence=_evidence(request.into),
+    )
+    if code < 0 or _was_killed(request.into, code):
+        why = f"the suite did not end within {deadline_s:.0f} s, or was killed"
+        return replace(blank, cause="trouble", message=f"{why} ({process.describe_code(code)})")
+    suite, _, test = request.suite.partition("/")
+    if code == _NOTHING_COLLECTED and test:
+        raise BadInput(f"suite {suite} has no test {test}")
+    if code not in _TESTS_DECIDED or not path.is_file():
+        raise RuntimeError(_describe_bug(request, code))
+    report = from_json(SuiteReport, path.read_bytes(), where=str(path))
+    verdict = suite_verdict([one.verdict for one in report.tests])
+    if (code == 0) != (verdict in (Verdict.PASSED, Verdict.SKIPPED)):
+        raise RuntimeError(f"pytest ended with {code}, but its report says {verdict}: {path}")
+    return replace(
+        blank,
+        verdict=verdict,
+        tests=report.tests,
+        cause=report.cause,
+        message=report.message,
+        numbers=report.numbers,
+    )
+
+
+def _was_killed(into: Path, code: int) -> bool:
+    """Tell whether pytest was killed.
+
+    An unshare(1) that cannot die as its child did ends with 1, as a red suite would: util-linux
+    2.38 says this then.
+    """
+    output = into / "pytest.txt"
+    said = output.read_text(errors="replace") if output.is_file() else ""
+    return code == _KILLED_CHILD or (code == 1 and "unshare: sigprocmask unblock failed" in said)
+
+
+def _evidence(into: Path) -> str:
+    """Name the evidence as it lies in a run's directory: ``test/TREE/SUITE``."""
+    for parent in into.parents:
+        if parent.name == "test":
+            return str(into.relative_to(parent.parent))
+    return str(into)
+
+
+def _describe_bug(request: TestRequest, code: int) -> str:
+    output = request.into / "pytest.txt"
+    last = output.read_text(errors="replace").splitlines()[-12:] if output.is_file() else []
+    what = "no test was collected" if code == _NOTHING_COLLECTED else f"pytest ended with {code}"
+    return "\n".join([f"{what} in suite {request.suite}; see {output}", *last])

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Resolve with real repositories: what is pinned, what fails, and whom it concerns."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.git import Mirrors
+from pipeline.ports.log import ListSink, Log
+from pipeline.stages.resolve import ResolveRequest, ResolveResult, resolve
+from pipeline.words.errors import BadInput, Failed, Trouble
+from pipeline.words.manifest import Base, BaseKind, Child, Component, Manifest, Source, SourceKind
+from pipeline.words.refs import Key
+from pipeline.words.snapshot import BasePin
+from tests.repos import GitRepo, closed_port, git_repo, git_source
+
+
+@pytest.fixture
+def mirrors(tmp_path: Path, log: Log) -> Mirrors:
+    return Mirrors(tmp_path / "mirrors", log=log)
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> GitRepo:
+    return git_repo(tmp_path / "up" / "zlib")
+
+
+def manifest(*components: Component, patches: Source | None = None) -> Manifest:
+    return Manifest(
+        osname="os",
+        base=Base(name="debian", kind=BaseKind.DEBIAN),
+        components=components,
+        targets=(),
+        patches=patches,
+    )
+
+
+def run(given: Manifest, mirrors: Mirrors, log: Log, **options: object) -> ResolveResult:
+    base = BasePin(key=Key("0" * 64))
+    request = ResolveRequest(manifest=given, base=base, **options)  # type: ignore[arg-type]
+    return resolve(request, mirrors=mirrors, log=log)
+
+
+def asked(sink: ListSink) -> int:
+    return sum(1 for text in sink.texts() if text.startswith("$ git ls-remote"))
+
+
+def test_every_failure_is_told_and_concerns_its_component_alone(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_text("x")
+    dead = git_source(f"http://127.0.0.1:{closed_port()}/dead.git")
+    wrong = Source(kind=SourceKind.TARBALL, location=str(archive), checksum="0" * 64)
+    found = run(
+        manifest(
+            Component(name="good", source=git_source(upstream)),
+            Component(name="dead", source=dead),
+            Component(name="branch", source=git_source(upstream, branch="none")),
+            Component(name="tag", source=git_source(upstream, tag="v9")),
+            Component(name="sum", source=wrong),
+        ),
+        mirrors,
+        log,
+    )
+    assert list(found.snapshot.pins) == ["good"]
+    assert found.unresolved == {"dead", "branch", "tag", "sum"}
+    kinds = {name: type(error) for name, error in found.failures.items()}
+    assert kinds == {"dead": Trouble, "branch": Failed, "tag": Failed, "sum": Failed}
+    assert "there is no branch none" in str(found.failures["branch"])
+    assert "has the checksum" in str(found.failures["sum"])
+
+
+def test_a_repository_is_asked_once_however_many_want_it(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, sink: ListSink
+) -> None:
+    upstream.git("branch", "stable")
+    upstream.git("tag", "v1")
+    kinds = [{"branch": "main"}, {"branch": "stable"}, {"tag": "v1"}]
+    components = [
+        Component(name=f"c{n}", source=git_source(upstream, **kind)) for n, kind in enumerate(kinds)
+    ]
+    tests = replace(components[0], name="c0-installed-tests", generated_from="c0")
+    found = run(manifest(*components, tests), mirrors, log)
+    assert not found.failures
+    assert found.snapshot.pins["c0-installed-tests"] == found.snapshot.pins["c0"]
+    assert asked(sink) == 1
+
+
+def test_only_what_is_named_is_fetched_and_what_is_not_here_yet(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    other = git_repo(tmp_path / "up" / "other")
+    both = [
+        Component(name="zlib", source=git_source(upstream)),
+        Component(name="other", source=git_source(other)),
+    ]
+    first = run(manifest(*both), mirrors, log, fetch=frozenset({"zlib"}))
+    assert set(first.snapshot.pins) == {"zlib", "other"}
+    upstream.commit("new", file_txt="2\n")
+    other.commit("new", file_txt="2\n")
+    second = run(manifest(*both), mirrors, log, fetch=frozenset({"zlib"}))
+    assert second.snapshot.pins["zlib"].subject == "new"
+    assert second.snapshot.pins["other"].subject == "first"
+
+
+def test_an_unchanged_snapshot_has_the_same_digest(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    given = manifest(Component(name="zlib", source=git_source(upstream)))
+    first = run(given, mirrors, log).snapshot.digest
+    upstream.git("tag", "-a", "v1", "-m", "a tag on nothing new")
+    assert run(given, mirrors, log).snapshot.digest == first
+    upstream.commit("new", file_txt="2\n")
+    assert run(given, mirrors, log).snapshot.digest != first
+
+
+def test_an_override_takes_the_working_copy_without_patches_and_children(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    dead = git_source(f"http://127.0.0.1:{closed_port()}/dead.git", tag="v1")
+    component = Component(
+        name="zlib",
+        source=dead,
+        patches=("none.patch",),
+        children=(Child(name="child", source=dead),),
+    )
+    tests = Component(name="zlib-installed-tests", source=dead, generated_from="zlib")
+    found = run(manifest(component, tests), mirrors, log, overrides={"zlib": upstream.path})
+    assert not found.failures
+    assert found.snapshot.pins["zlib"].local
+    taken = found.snapshot.manifest.component("zlib")
+    assert (taken.source.kind, taken.source.tag) == (SourceKind.LOCAL, "")
+    assert (taken.patches, taken.children) == ((), ())
+    assert found.snapshot.pins["zlib-installed-tests"].local
+
+
+def test_patches_are_pinned_by_their_content(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    patches = git_repo(tmp_path / "up" / "patches")
+    patches.commit("patch", **{"one_patch": "a\n"})
+    component = Component(name="zlib", source=git_source(upstream), patches=("one.patch",))
+    given = manifest(component, patches=git_source(patches))
+    first = run(given, mirrors, log).snapshot
+    patches.commit("another file", **{"two_patch": "b\n"})
+    assert run(given, mirrors, log).snapshot.digest == first.digest
+    patches.commit("changed", **{"one_patch": "c\n"})
+    assert run(given, mirrors, log).snapshot.digest != first.digest
+    assert len(first.pins["zlib"].patches["one.patch"]) == 64
+
+
+def test_a_patch_that_is_not_there_is_the_manifests_mistake(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    patches = git_repo(tmp_path / "up" / "patches")
+    found = run(
+        manifest(
+            Component(name="zlib", source=git_source(upstream), patches=("x.patch",), line=12),
+            Component(name="other", source=git_source(upstream)),
+            patches=git_source(patches),
+        ),
+        mirrors,
+        log,
+    )
+    error = found.failures["zlib"]
+    assert isinstance(error, BadInput)
+    assert str(error) == "components.zlib.patches (line 12): there is no patch x.patch"
+    assert set(found.snapshot.pins) == {"other"}
+
+
+def test_a_dead_patch_server_concerns_all_that_have_patches(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    dead = git_source(f"http://127.0.0.1:{closed_port()}/patches.git")
+    with_patches = [
+        Component(name=name, source=git_source(upstream), patches=("x.patch",)) for name in "ab"
+    ]
+    found = run(
+        manifest(*with_patches, Component(name="c", source=git_source(upstream)), patches=dead),
+        mirrors,
+        log,
+    )
+    assert {name: type(error) for name, error in found.failures.items()} == {
+        "a": Trouble,
+        "b": Trouble,
+    }
+
+
+def test_a_child_that_fails_fails_its_parent(mirrors: Mirrors, log: Log, upstream: GitRepo) -> None:
+    child = Child(name="inner", source=git_source(upstream, branch="none"))
+    component = Component(name="zlib", source=git_source(upstream), children=(child,))
+    found = run(manifest(component), mirrors, log)
+    assert "child inner" in str(found.failures["zlib"])
+    assert "there is no branch none" in str(found.failures["zlib"])

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The evidence of a suite: what the guest said, what its screen showed, how long it took.
+
+It all lies in one directory that people and pages read, written as it comes, so that it is there
+also when the suite is killed. What a guest sends in excess is cut.
+"""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.ports.domain import Domain
+from pipeline.ports.files import no_space, write_text
+from pipeline.ports.log import Log
+from pipeline.words.errors import Trouble
+from pipeline.words.journal import Entry, format_entry
+from pipeline.words.records import to_json
+
+FINAL = "screenshot-final.png"
+_MOST_SCREENSHOTS = 40
+_MOST_CONSOLE = 4 * 1024**2
+
+
+class Evidence:
+    """A directory, and the verbs that fill it."""
+
+    def __init__(self, directory: Path, *, log: Log) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.journal_raw = directory / "journal.json"
+        self.numbers: dict[str, float] = {}
+        self._log = log
+        self._console = (directory / "console.txt").open("wb")
+        self._console_size = 0
+        self._journal: TextIO = (directory / "journal.txt").open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        )
+        self._zero = time.monotonic()
+        self._shown: dict[str, Path] = {}
+        self._last: Path | None = None
+
+    def console(self, data: bytes) -> None:
+        """Add what a console said; beyond 4 MiB it is dropped, which is said once."""
+        left = _MOST_CONSOLE - self._console_size
+        self._console_size += len(data)
+        with no_space(self.directory, len(data)):
+            self._console.write(data[: max(0, left)])
+            if 0 <= left < len(data):
+                self._console.write(b"\n[what followed is not kept]\n")
+            self._console.flush()
+
+    def entry(self, entry: Entry) -> None:
+        """Add an entry to the journal that people read."""
+        with no_space(self.directory):
+            self._journal.write(format_entry(entry) + "\n")
+
+    def screenshot(self, domain: Domain) -> None:
+        """Keep what the screen shows if it was not seen before."""
+        if len(self._shown) >= _MOST_SCREENSHOTS:
+            return
+        seconds = time.monotonic() - self._zero
+        path = self.directory / f"screenshot-{seconds:06.1f}.png"
+        if not self._take(domain, path):
+            return
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest in self._shown:
+            path.unlink()
+        self._last = self._shown.setdefault(digest, path)
+
+    def final_screenshot(self, domain: Domain | None) -> None:
+        """Keep the last picture: of now, or of the last time that there was one."""
+        path = self.directory / FINAL
+        if domain is not None and domain.is_running() and self._take(domain, path):
+            return
+        if self._last is not None:
+            path.write_bytes(self._last.read_bytes())
+
+    def write(self, name: str, value: object) -> None:
+        """Write a value as JSON."""
+        write_text(self.directory / name, to_json(value))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._journal.close()
+        self._console.close()
+
+    def _take(self, domain: Domain, path: Path) -> bool:
+        try:
+            domain.screenshot(path)
+        except Trouble as error:
+            # A machine may end while it is looked at: that is told by who watches its end.
+            if domain.is_running():
+                self._log.warning(f"no screenshot: {error}")
+            return False
+        return True

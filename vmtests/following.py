@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Follow a running guest: its console, its journal, QEMU's events and its shell, all at once.
+
+``pump`` alone reads them. Whoever waits for one of them has the others followed meanwhile, and is
+told at once when the guest has panicked, powered off or hung.
+"""
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from pipeline.ports.domain import Domain, Ended, Event, EventKind
+from pipeline.ports.guest import GuestResult, GuestShell, JournalReader
+from pipeline.words.boot import BootWatch
+from pipeline.words.errors import Failed, Trouble
+from pipeline.words.journal import Entry, Lines, format_entry
+from pipeline.words.symptoms import Cause
+from vmtests.evidence import Evidence
+
+T = TypeVar("T")
+_LOOK_S = 0.05
+_SCREEN_S = 5.0
+_CONSOLE_CHUNK = 1024**2
+_LONGEST_CONSOLE_LINE = 4096
+_MOST_ENTRIES = 20_000
+_QUOTED = 15
+_ENDS = {
+    Ended.SHUTDOWN: "powered-off",
+    Ended.REBOOT: "reboot",
+    Ended.CRASHED: "panic",
+}
+
+
+class GuestFailed(Failed):
+    """The guest did not do what a test asks of it; ``cause`` sorts such failures."""
+
+    def __init__(self, what: str, *, cause: Cause = Cause.TEST, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.cause = cause
+
+
+class Following:
+    """One domain from its start to its end; the next boot gets a new one."""
+
+    def __init__(self, domain: Domain, watch: BootWatch, evidence: Evidence) -> None:
+        self.domain = domain
+        self.watch = watch
+        self.entries: deque[Entry] = deque(maxlen=_MOST_ENTRIES)
+        self.ended: Ended | None = None
+        self._evidence = evidence
+        self._events: SimpleQueue[Event] = domain.event_queue()
+        self._shell_lost: GuestFailed | None = None
+        self._console_at = 0
+        self._console_lines = Lines(_LONGEST_CONSOLE_LINE)
+        self._console_tail: deque[bytes] = deque(maxlen=_QUOTED)
+        self._next_screen = time.monotonic() + 1.0
+        self._stack = ExitStack()
+        self._journal = self._stack.enter_context(
+            JournalReader(domain.journal_socket, raw=evidence.journal_raw)
+        )
+        self._shell = self._stack.enter_context(GuestShell(domain.shell_socket))
+
+    def close(self) -> None:
+        """Read what is there still, and stop listening."""
+        self._read_console()
+        self._read_journal()
+        self._stack.close()
+
+    def pump(self) -> None:
+        """Take all that has happened since the last time; waits a moment when nothing has."""
+        wires = [wire for wire in (self._journal, self._shell) if wire.is_open]
+        wants = [self._shell] if self._shell.wants_to_send else []
+        select.select(wires, wants, [], _LOOK_S)
+        events = self._take_events()
+        self._read_console()
+        self._read_journal()
+        self._poll_shell()
+        for event in events:
+            self._on_event(event)
+        now = time.monotonic()
+        self.watch.tick(now)
+        if now >= self._next_screen and self.domain.is_running():
+            self._evidence.screenshot(self.domain)
+            self._next_screen = now + _SCREEN_S
+
+    def wait(self, look: Callable[[], T | None], what: str, seconds: float) -> T:
+        """Wait until ``look`` finds something true; no longer than that can still happen."""
+        until = time.monotonic() + seconds
+        while True:
+            found = look()
+            if found:
+                return found
+            self.give_up_if_lost()
+            if time.monotonic() >= until:
+                raise GuestFailed(f"waited {seconds:.0f} s in vain for {what}")
+            self.pump()
+
+    def give_up_if_lost(self) -> None:
+        """Raise GuestFailed where the guest is beyond help, with the cause of that."""
+        final = self.watch.final
+        if final is not None:
+            raise GuestFailed(final.message, cause=final.cause)
+        if self.ended is not None:
+            raise GuestFailed("the machine is not running", cause=Cause.POWERED_OFF)
+
+    def wait_for_end(self, seconds: float) -> Ended:
+        """Wait until the guest has ended, which somebody has asked it to."""
+        until = time.monotonic() + seconds
+        while self.ended is None:
+            if time.monotonic() >= until:
+                raise GuestFailed(f"the guest did not end within {seconds:.0f} s")
+            self.pump()
+        return self.ended
+
+    def send(self, script: str, *, seconds: float, ready_s: float) -> None:
+        """Hand a script to the guest's shell; raises GuestFailed without one."""
+        try:
+            self.wait(lambda: self._shell_lost or self._shell.is_ready, "the shell", ready_s)
+        except GuestFailed as error:
+            if error.cause is not Cause.TEST:
+                raise
+            message = "the guest's shell does not answer"
+            self._shell_lost = GuestFailed(f"{message}: {error.what}", cause=Cause.NO_SHELL)
+        if self._shell_lost is not None:
+            raise self._shell_lost
+        self._shell.send(script, seconds=seconds)
+
+    def answer(self, what: str, seconds: float) -> GuestResult:
+        """Wait for the answer to the script that was sent last."""
+
+        def look() -> GuestResult | None:
+            done = self._poll_shell()
+            if done is None and self._shell_lost is not None:
+                raise self._shell_lost
+            return done
+
+        return self.wait(look, f"an answer to {what}", seconds)
+
+    def console(self) -> str:
+        """Tell the last lines of the console."""
+        return "\n".join(line.decode("utf-8", "backslashreplace") for line in self._console_tail)
+
+    def last_words(self) -> str:
+        """Tell the last lines of console and journal, as a failure shows them."""
+        journal = [format_entry(entry) for entry in [*self.entries][-_QUOTED:]]
+        return "\n".join(["console:", self.console(), "journal:", *journal])
+
+    def _poll_shell(self) -> GuestResult | None:
+        """Read the shell's wire; a shell that is lost stays so until the next boot."""
+        if self._shell_lost is not None:
+            return None
+        try:
+            return self._shell.poll()
+        except Failed as error:
+            self._shell_lost = GuestFailed(error.what, cause=Cause.NO_SHELL, hint=error.hint)
+            self._shell.close()
+            return None
+
+    def _take_events(self) -> list[Event]:
+        found = []
+        while True:
+            try:
+                found.append(self._events.get_nowait())
+            except Empty:
+                return found
+
+    def _on_event(self, event: Event) -> None:
+        name = self.domain.name
+        if event.kind is EventKind.IO_ERROR:
+            raise Trouble(f"QEMU could not write the machine's disk ({event.detail})", where=name)
+        if event.kind is not EventKind.ENDED:
+            return
+        self.ended = self.domain.ended()
+        if self.ended in (Ended.KILLED, None) and not self.watch.is_leaving:
+            raise Trouble("QEMU was killed, or died of its own", where=name)
+        if self.ended in _ENDS:
+            # All that it said before comes first: it explains the end.
+            while self._read_console() + self._read_journal():
+                continue
+            self.watch.ended(_ENDS[self.ended], time.monotonic())
+
+    def _read_console(self) -> int:
+        if not self.domain.console.is_file():
+            return 0
+        with self.domain.console.open("rb") as file:
+            file.seek(self._console_at)
+            data = file.read(_CONSOLE_CHUNK)
+        self._console_at += len(data)
+        if data:
+            self._evidence.console(data)
+        now = time.monotonic()
+        for line in self._console_lines.feed(data):
+            self._console_tail.append(line[:500].rstrip(b"\r"))
+            self.watch.console(line, now)
+        return len(data)
+
+    def _read_journal(self) -> int:
+        before = self._journal.received
+        now = time.monotonic()
+        for entry in self._journal.read():
+            self.entries.append(entry)
+            self._evidence.entry(entry)
+            self.watch.entry(entry, now)
+        self.watch.received(self._journal.received, now)
+        return self._journal.received - before

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The machine of a test: verbs that read as prose, each with a deadline, none waiting in vain.
+
+Deadlines are given for a host with KVM and stretched by the speed of this one. Once the guest has
+panicked, powered off or hung, every verb gives up at once with that as its cause.
+"""
+
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.ports import image
+from pipeline.ports.accelerator import Accelerator, Kind
+from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
+from pipeline.ports.guest import GuestResult, script_of
+from pipeline.ports.log import Log
+from pipeline.stages.disk import first_boot
+from pipeline.words.boot import BootWatch, Outcome, State, expected_of
+from pipeline.words.journal import Entry
+from pipeline.words.suite import SuiteParameters
+from pipeline.words.symptoms import Cause, Symptom
+from vmtests.evidence import Evidence
+from vmtests.following import Following, GuestFailed
+
+_DEADLINE_S = 10.0
+_ANSWER_S = 5.0
+"""How long the answer may take to come back once the guest must have killed the script."""
+_SHELL_S = 3.0
+"""How long the guest's shell may take to be there once a test wants it."""
+
+_SURVEYED = ("systemctl", "ostree")
+_SURVEY = """\
+for word in $(cat /proc/cmdline); do
+    case $word in ostree=*) at=${word#ostree=} ;; esac
+done
+if [ -n "$at" ] && real=$(readlink -f "/sysroot$at"); then
+    echo "deployment ${real##*/}" $(stat -c %d:%i / "$real")
+else
+    echo "deployment"
+fi
+for program in systemctl ostree; do
+    command -v $program >/dev/null && echo "has $program"
+done
+command -v systemctl >/dev/null &&
+    systemctl list-units --failed --plain --no-legend | while read -r unit rest; do
+        echo "failed $unit"
+    done
+exit 0
+"""
+"""What most suites ask first, in one go: without KVM each script costs a second."""
+
+
+class Machine:
+    """A guest on its own layer of the disk under test."""
+
+    def __init__(
+        self,
+        parameters: SuiteParameters,
+        hypervisor: Hypervisor,
+        evidence: Evidence,
+        *,
+        log: Log,
+        name: str = "machine",
+    ) -> None:
+        self.parameters = parameters
+        self.name = name
+        self.speed = parameters.speed
+        self.watch = BootWatch(expected_of(parameters.target, self.speed), time.monotonic())
+        """What is known of the newest boot."""
+        self._hypervisor = hypervisor
+        self._evidence = evidence
+        self._log = log
+        self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
+        self._stack = ExitStack()
+        self._following: Following | None = None
+        self._survey: list[list[str]] | None = None
+        self._said = ""
+
+    # Its life
+
+    def start(self) -> None:
+        """Boot from the disk's entry: a fresh layer the first time, what is on it after that."""
+        with self._log.step("start the machine", about=self.name):
+            scratch = Path(self.parameters.scratch) / "boot"
+            if self._overlay.exists():
+                boot = image.boot_entry(self._overlay, scratch, log=self._log)
+            else:
+                disk = Path(self.parameters.disk.path)
+                boot = first_boot(disk, into=scratch, log=self._log)
+                image.overlay(disk, self._overlay, log=self._log)
+            domain = self._stack.enter_context(self._hypervisor.start(self._spec(boot)))
+            expected = expected_of(self.parameters.target, self.speed)
+            self.watch = BootWatch(expected, domain.started)
+            self._following = Following(domain, self.watch, self._evidence)
+            self._survey = None
+
+    def _spec(self, boot: image.BootEntry) -> MachineSpec:
+        target = self.parameters.target
+        kind = Kind(self.parameters.accelerator)
+        # On a busy host without KVM the kernel's test of its timers fails now and then.
+        timers = " no_timer_check" if self.parameters.tree.arch == "x86_64" else ""
+        return MachineSpec(
+            name=self.name,
+            boot=replace(boot, options=boot.options + timers),
+            into=Path(self.parameters.sockets),
+            accelerator=Accelerator(kind=kind, speed=self.speed, words=""),
+            disk=self._overlay,
+            memory=target.memory,
+            processors=target.processors,
+            arch=self.parameters.tree.arch,
+        )
+
+    def wait_for_boot(self) -> Outcome:
+        """Wait until it is decided whether the boot has passed; tells it either way."""
+        with self._log.step("boot", about=self.name):
+            following = self._running()
+            while self.watch.outcome.state is State.PENDING:
+                following.pump()
+            outcome = self.watch.outcome
+            for name, seconds in self.watch.marks.items():
+                self._log.detail(f"{name} after {seconds:.2f} s", about=self.name)
+            if outcome.state is State.FAILED:
+                self._log.error(f"{outcome.cause}: {outcome.message}", about=self.name)
+        return outcome
+
+    def boot(self) -> None:
+        """Start and wait for the boot to pass; raises GuestFailed with its cause."""
+        self.start()
+        outcome = self.wait_for_boot()
+        if outcome.cause is not None:
+            raise GuestFailed(outcome.message, cause=outcome.cause)
+
+    def reboot(self, *, timeout_s: float = 30.0) -> None:
+        """Have the guest reboot: what the disk's entries say now is what comes up."""
+        with self._log.step("reboot", about=self.name):
+            self._leave("systemctl reboot || reboot -f || reboot", Ended.REBOOT, timeout_s)
+            self.boot()
+
+    def shutdown(self, *, timeout_s: float = 30.0) -> None:
+        """Have the guest power itself off, in order."""
+        with self._log.step("shut down", about=self.name):
+            self._leave("systemctl poweroff || poweroff -f || poweroff", Ended.SHUTDOWN, timeout_s)
+
+    def _leave(self, script: str, wanted: Ended, timeout_s: float) -> None:
+        following = self._running()
+        seconds = timeout_s * self.speed
+        self.watch.is_leaving = True
+        following.send(script, seconds=seconds, ready_s=_SHELL_S * self.speed)
+        ended = following.wait_for_end(seconds)
+        if ended is not wanted:
+            raise GuestFailed(f"the guest ended by {ended}, not {wanted}")
+        self.close()
+
+    def crash(self) -> None:
+        """Pull the plug; what the guest had written to its disk stays."""
+        self.watch.is_leaving = True
+        if self._following is not None:
+            self._following.domain.destroy()
+        self.close()
+
+    def close(self) -> None:
+        """End the machine, whatever it is doing, keeping all that it has said."""
+        self.watch.is_leaving = True
+        if self._following is not None:
+            self._said = self._following.last_words()
+            self._following.close()
+        self._following = None
+        self._stack.close()
+        self._stack = ExitStack()
+
+    @property
+    def domain(self) -> Domain | None:
+        """libvirt's object, while there is one."""
+        return self._following.domain if self._following is not None else None
+
+    def is_alive(self) -> bool:
+        """Tell whether a guest is there that could still answer."""
+        following = self._following
+        return following is not None and following.ended is None and self.watch.final is None
+
+    # What it does for a test
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = _DEADLINE_S) -> GuestResult:
+        """Run a command as root; tells how it ended, well or not."""
+        return self._run(shlex.join(argv), script_of(argv), timeout_s)
+
+    def shell(self, script: str, *, timeout_s: float = _DEADLINE_S) -> GuestResult:
+        """Run a script by the guest's sh, as root."""
+        first = script.strip().splitlines()[0] if script.strip() else ""
+        return self._run(first, script, timeout_s)
+
+    def _run(self, title: str, script: str, timeout_s: float) -> GuestResult:
+        title = title[:200]
+        with self._log.step(f"$ {title}", about=self.name):
+            following = self._running()
+            seconds = timeout_s * self.speed
+            following.send(script, seconds=seconds, ready_s=_SHELL_S * self.speed)
+            done = following.answer(title, seconds + _ANSWER_S * self.speed)
+            for line in done.error_text.splitlines()[-5:]:
+                self._log.detail(line, about=self.name)
+            return done
+
+    def succeeds(self, argv: Sequence[str], *, timeout_s: float = _DEADLINE_S) -> str:
+        """Run a command that must end well; tells what it printed."""
+        done = self.run(argv, timeout_s=timeout_s)
+        if done.code != 0:
+            said = "; ".join(done.error_text.splitlines()[-3:])
+            raise GuestFailed(f"{shlex.join(argv)} ended with exit code {done.code}: {said}")
+        return done.text
+
+    def fails(self, argv: Sequence[str], *, timeout_s: float = _DEADLINE_S) -> str:
+        """Run a command that must not end well; tells its errors and what it printed."""
+        done = self.run(argv, timeout_s=timeout_s)
+        if done.code == 0:
+            raise GuestFailed(f"{shlex.join(argv)} ended well, which it should not")
+        return f"{done.error_text}\n{done.text}".strip()
+
+    def has(self, program: str) -> bool:
+        """Tell whether the guest has a program in its PATH."""
+        if program in _SURVEYED:
+            return [program] in self._survey_lines("has")
+        return self.shell(f"command -v {shlex.quote(program)}").code == 0
+
+    def wait_for_unit(self, unit: str, *, timeout_s: float = 30.0) -> None:
+        """Wait until a unit is active; gives up at once when it has failed or nobody starts it."""
+        with self._log.step(f"wait for {unit}", about=self.name):
+            look = self._is_active if self.has("systemctl") else self._is_started
+            self._running().wait(lambda: look(unit), f"{unit} to start", timeout_s * self.speed)
+
+    def wait_for_journal(
+        self,
+        message: str = "",
+        *,
+        message_id: str = "",
+        unit: str = "",
+        timeout_s: float = 30.0,
+    ) -> Entry:
+        """Wait for an entry, also one that is there already.
+
+        ``message`` is a regular expression that is searched; what is empty is not asked for.
+        """
+        following = self._running()
+
+        def look() -> Entry | None:
+            for entry in following.entries:
+                if (
+                    (not message_id or entry.message_id == message_id.lower())
+                    and (not unit or entry.unit == unit)
+                    and re.search(message, entry.message)
+                ):
+                    return entry
+            return None
+
+        what = " ".join(word for word in (message, message_id, unit) if word)
+        return following.wait(look, f"a journal entry {what}", timeout_s * self.speed)
+
+    def failed_units(self) -> tuple[str, ...]:
+        """List the units that have failed and are not well again."""
+        self._survey = None
+        told = {unit for unit, state in self.watch.units.items() if state == "failed"}
+        if self.has("systemctl"):
+            told = {words[0] for words in self._survey_lines("failed") if words}
+        return tuple(sorted(told))
+
+    def booted_commit(self) -> str:
+        """Tell the commit of the deployment that is the guest's root; empty for none."""
+        found = self._survey_lines("deployment")
+        if not found:
+            raise GuestFailed("the guest cannot tell its deployment", cause=Cause.WRONG_COMMIT)
+        name, *ids = found[0] or [""]
+        if name and (len(ids) != 2 or ids[0] != ids[1]):
+            raise GuestFailed(
+                f"the guest's root is not its deployment {name}", cause=Cause.WRONG_COMMIT
+            )
+        return name.partition(".")[0]
+
+    def screenshot(self, name: str = "test") -> Path:
+        """Write what the screen shows into the evidence; tells the file."""
+        path = self._evidence.directory / f"screenshot-{name}.png"
+        self._running().domain.screenshot(path)
+        return path
+
+    def note(self, text: str) -> None:
+        """Tell a fact in the test's log."""
+        self._log.fact(text, about=self.name)
+
+    def symptoms(self, *causes: Cause) -> tuple[Symptom, ...]:
+        """List what was seen that a clean boot does not show, of these causes."""
+        return tuple(one for one in self.watch.symptoms if one.cause in causes)
+
+    def console(self) -> str:
+        """Tell the last lines of the console."""
+        return self._running().console()
+
+    def last_words(self) -> str:
+        """Tell the last lines of console and journal, as a failure shows them."""
+        return self._following.last_words() if self._following is not None else self._said
+
+    def _running(self) -> Following:
+        if self._following is None:
+            raise GuestFailed("the machine is not running", cause=Cause.POWERED_OFF)
+        return self._following
+
+    def _survey_lines(self, topic: str) -> list[list[str]]:
+        """Tell the survey's lines on a topic, as words; asks the guest once a boot."""
+        if self._survey is None:
+            self._survey = [line.split() for line in self.shell(_SURVEY).text.splitlines()]
+        return [words[1:] for words in self._survey if words[:1] == [topic]]
+
+    def _is_started(self, unit: str) -> bool:
+        if self.watch.units.get(unit) == "failed":
+            raise GuestFailed(f"{unit} has failed", cause=Cause.FAILED_UNIT)
+        return self.watch.units.get(unit) == "started"
+
+    def _is_active(self, unit: str) -> bool:
+        properties = "--property=LoadState,ActiveState,Job"
+        shown = self.succeeds(["systemctl", "show", properties, "--", unit])
+        state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        if state.get("ActiveState") == "active":
+            return True
+        if state.get("ActiveState") == "failed":
+            raise GuestFailed(f"{unit} has failed", cause=Cause.FAILED_UNIT)
+        if state.get("LoadState") == "not-found":
+            raise GuestFailed(f"there is no {unit}")
+        if state.get("ActiveState") == "inactive" and state.get("Job", "0") in {"", "0"}:
+            raise GuestFailed(f"{unit} is inactive and nobody starts it")
+        return False
