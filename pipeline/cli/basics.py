@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The verbs that need no run: init, check, schema, doctor."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from pipeline.cli import manifest_commands
+from pipeline.cli.house import find_root, init, read_settings
+from pipeline.words.errors import EXIT_PASSED, Trouble
+
+
+def do_init(options: argparse.Namespace) -> int:
+    """Make a work directory."""
+    init(options.directory, options.manifest)
+    print(f"{options.directory} is a work directory for {options.manifest}")
+    print(f"next: ostci -C {options.directory} run")
+    return EXIT_PASSED
+
+
+def do_check(options: argparse.Namespace) -> int:
+    """Check a manifest and tell every error at once."""
+    path: Path = options.manifest or read_settings(find_root(options.workdir)).manifest
+    return manifest_commands.check(path, as_json=options.json, out=sys.stdout)
+
+
+def do_schema(_options: argparse.Namespace) -> int:
+    """Print the JSON schema of manifests."""
+    manifest_commands.schema(sys.stdout)
+    return EXIT_PASSED
+
+
+def do_doctor(options: argparse.Namespace) -> int:
+    """Try every prerequisite."""
+    from pipeline.cli.doctor import examine
+    from pipeline.cli.terminal import live, stdout_sink
+    from pipeline.ports.log import Log
+
+    sink = stdout_sink(verbose=options.verbose)
+    with live(sink):
+        findings = examine(Log(sink), boot=not options.no_boot)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = "ok" if finding.ok else "MISSING" if finding.needed else "without"
+            print(f"{mark:<8} {finding.name}: {finding.words}")
+            if not finding.ok and finding.mend:
+                print(f"         → {finding.mend}")
+    missing = [finding.name for finding in findings if finding.needed and not finding.ok]
+    return Trouble.exit_code if missing else EXIT_PASSED

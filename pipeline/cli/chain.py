@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The stages of a run as the command line gives them: each from what the ones before it left.
+
+A function here reads results from the run's directory, asks its stage, writes the result there
+and into the ledger, and raises what the stage came to. It decides nothing that a stage should.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.cli.passage import Passage, raise_worst
+from pipeline.cli.plan_command import buildroot_variant, plan_of
+from pipeline.ports.files import write_text
+from pipeline.stages import base as base_stage
+from pipeline.stages import build as build_stage
+from pipeline.stages import compose as compose_stage
+from pipeline.stages import disk as disk_stage
+from pipeline.stages import promote as promote_stage
+from pipeline.stages import resolve as resolve_stage
+from pipeline.stages import test as test_stage
+from pipeline.words.errors import BadInput, Ending, Failed, Trouble
+from pipeline.words.manifest import Manifest, OnFailed, Target
+from pipeline.words.manifest_text import target_of
+from pipeline.words.plan_text import as_plain, summary
+from pipeline.words.refs import Commit, Part, buildmaster_ref
+from pipeline.words.tree import Disk, Tree
+from pipeline.words.verdict import SuiteResult, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """``resolve.json``: what could not be pinned, and what was taken from elsewhere."""
+
+    failures: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trees:
+    """``trees.json``: what was composed."""
+
+    trees: tuple[Tree, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disks:
+    """``disks.json``: a disk a tree, by its name."""
+
+    disks: Mapping[str, Disk] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tests:
+    """``tests.json``: what every suite said of every tree."""
+
+    __test__ = False
+    suites: tuple[SuiteResult, ...] = ()
+
+
+def base(passage: Passage, *, refresh: bool = False) -> None:
+    """Import the base in every variant that the manifest's targets and builds need."""
+    house = passage.house
+    manifest = house.manifest
+    with passage.stage("base"):
+        request = base_stage.BaseRequest(
+            base=manifest.base,
+            osname=manifest.osname,
+            arch=house.arch,
+            variants=_variants(manifest, house.arch),
+        )
+        age = 0.0 if refresh else base_stage.MAX_AGE_S
+        cache = base_stage.shared_cache() or house.workdir.cache
+        pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
+        result = base_stage.import_base(request, pin, repo=house.repo, cache=cache, log=house.log)
+        passage.write("base", result)
+        how = "was here" if result.cached else "imported"
+        passage.tell(f"{manifest.base.name} {pin.key[:12]} {how}, {len(pin.packages)} packages")
+
+
+def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
+    wanted = {tuple(buildroot_variant(manifest.base).split("+")): None}
+    for _, own, target in manifest.trees():
+        if own == arch:
+            wanted[target.packages] = None
+    return tuple(wanted)
+
+
+def resolve(
+    passage: Passage, *, fetch: frozenset[str] | None, overrides: Mapping[str, Path]
+) -> None:
+    """Pin every source; raises the worst of what could not be, after all were tried."""
+    house = passage.house
+    with passage.stage("resolve"):
+        known = {component.name for component in house.manifest.components}
+        for name in [*(fetch or ()), *overrides]:
+            if name not in known:
+                raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
+        request = resolve_stage.ResolveRequest(
+            manifest=house.manifest,
+            base=passage.read("base", base_stage.BaseResult).pin,
+            fetch=fetch,
+            overrides=overrides,
+            jobs=max(4, house.settings.jobs * 2),
+        )
+        result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)
+        passage.write("snapshot", result.snapshot)
+        failures = {name: str(error) for name, error in result.failures.items()}
+        overridden = {name: str(path) for name, path in overrides.items()}
+        passage.write("resolve", Resolved(failures=failures, overrides=overridden))
+        house.ledger.record_snapshot(passage.run.version, result.snapshot.digest)
+        passage.note_snapshot(result.snapshot.digest)
+        passage.tell(f"snapshot {result.snapshot.digest[:12]}, {len(result.snapshot.pins)} pins")
+        raise_several(result.failures, "could not be resolved")
+
+
+def plan(passage: Passage) -> None:
+    """Write down what a build is expected to do, and why."""
+    house = passage.house
+    with passage.stage("plan"):
+        found = plan_of(house.workdir, passage.run.version, log=house.log)
+        write_text(passage.run.file("plan"), json.dumps(as_plain(found), indent=2) + "\n")
+        for decision in found.decisions:
+            reasons = "; ".join(decision.reasons)
+            house.log.detail(f"{decision.kind}: {reasons}", about=decision.component)
+        passage.tell(summary(found))
+
+
+def build(passage: Passage, *, force: frozenset[str] = frozenset()) -> None:
+    """Build what is not there; raises the worst of the failures, after all that can was built."""
+    house = passage.house
+    with passage.stage("build"):
+        manifest = passage.manifest
+        for name in sorted(force):
+            if name not in {component.name for component in manifest.components}:
+                raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
+        base = passage.read("base", base_stage.BaseResult)
+        request = build_stage.BuildRequest(
+            snapshot=passage.snapshot,
+            arch=house.arch,
+            base=base.variants[buildroot_variant(manifest.base)],
+            run=passage.run.version,
+            into=passage.run.path / "build",
+            jobs=house.settings.jobs,
+            force=force,
+        )
+        result = build_stage.build(
+            request,
+            repo=house.repo,
+            artifacts=house.artifacts,
+            mirrors=house.mirrors,
+            cache=house.workdir.cache,
+            tmp=house.workdir.tmp,
+            log=house.log,
+        )
+        passage.write("build", result)
+        passage.tell(_build_summary(result))
+        error = result.error()
+        if error is not None:
+            raise error
+
+
+def _build_summary(result: build_stage.BuildResult) -> str:
+    told = [f"{len(result.built)} built", f"{len(result.kept)} kept"]
+    for word, names in (("failed", result.failed), ("blocked", result.blocked)):
+        told += [f"{len(names)} {word} ({', '.join(names)})"] if names else []
+    return ", ".join(told)
+
+
+def compose(passage: Passage, *, targets: Sequence[str] = ()) -> None:
+    """Make the trees of the targets that were named, or of all."""
+    house = passage.house
+    with passage.stage("compose"):
+        manifest = passage.manifest
+        result = passage.read("build", build_stage.BuildResult)
+        whole = not result.failed and not result.blocked
+        if not whole and manifest.on_failed is not OnFailed.LAST_GOOD:
+            raise Failed(
+                f"nothing is composed without {', '.join((*result.failed, *result.blocked))}",
+                hint=passage.command("build"),
+            )
+        parts = {**_last_good(passage, (*result.failed, *result.blocked)), **result.parts()}
+        base = passage.read("base", base_stage.BaseResult)
+        overrides = passage.read("resolve", Resolved).overrides
+        trees = []
+        for target in _chosen(manifest, house.arch, targets):
+            request = compose_stage.ComposeRequest(
+                snapshot=passage.snapshot,
+                run=passage.run.version,
+                arch=house.arch,
+                target=target,
+                base=_variant(base, target, passage),
+                parts=parts,
+                promotable=whole and not overrides,
+            )
+            tree = compose_stage.compose(
+                request,
+                repo=house.repo,
+                cache=house.workdir.cache,
+                tmp=house.workdir.tmp,
+                log=house.log,
+            )
+            revisions = {name: pin.revision for name, pin in passage.snapshot.pins.items()}
+            chosen = {name: revisions[name] for name in target.components if name in revisions}
+            house.ledger.record_tree(passage.run.version, tree, chosen)
+            trees.append(tree)
+        passage.write("trees", Trees(trees=tuple(trees)))
+        passage.tell(", ".join(f"{tree.name} {tree.commit[:12]}" for tree in trees))
+
+
+def _last_good(passage: Passage, names: Iterable[str]) -> dict[str, Mapping[Part, Commit]]:
+    """Find what stands in for components that failed; raises Failed where nothing can."""
+    house = passage.house
+    found = {}
+    for name in names:
+        component = passage.manifest.component(name)
+        arch = "noarch" if component.noarch else house.arch
+        artifact = house.artifacts.latest(name, arch)
+        if artifact is None:
+            raise Failed(f"{name} failed and never was built before", where=name)
+        house.log.warning("its last good artifact stands in for it", about=name)
+        found[name] = artifact.commits
+    return found
+
+
+def _chosen(manifest: Manifest, arch: str, names: Sequence[str]) -> tuple[Target, ...]:
+    if names:
+        return tuple(target_of(manifest, name.removeprefix(f"{arch}-")) for name in names)
+    return tuple(target for _, own, target in manifest.trees() if own == arch)
+
+
+def _variant(base: base_stage.BaseResult, target: Target, passage: Passage) -> Commit:
+    name = "+".join(target.packages)
+    if name not in base.variants:
+        raise BadInput(f"the base has no variant {name}", hint=passage.command("base"))
+    return base.variants[name]
+
+
+def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
+    """Make a disk of every tree, or of the targets' that were named."""
+    house = passage.house
+    with passage.stage("disk"):
+        manifest = passage.manifest
+        made = {}
+        for tree in _trees(passage, targets):
+            with house.log.step("disk", about=tree.name):
+                made[tree.name] = disk_of(passage, tree, target_of(manifest, tree.target))
+        passage.write("disks", Disks(disks=made))
+        passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
+
+
+def disk_of(passage: Passage, tree: Tree, target: Target) -> Disk:
+    """Make the disk of a tree, or find it."""
+    house, manifest = passage.house, passage.manifest
+    request = disk_stage.DiskRequest(
+        osname=manifest.osname,
+        ref=buildmaster_ref(manifest.osname, tree.name),
+        commit=tree.commit,
+        target=target,
+        arch=tree.arch,
+        url=manifest.repo,
+        key=house.keyring.export(),
+    )
+    return disk_stage.make_disk(
+        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log
+    )
+
+
+def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
+    trees = passage.read("trees", Trees, before="compose").trees
+    if not names:
+        return trees
+    found = tuple(tree for tree in trees if tree.name in names or tree.target in names)
+    if not found:
+        known = ", ".join(tree.name for tree in trees)
+        raise BadInput(f"the run has no tree {' or '.join(names)}", hint=f"it has {known}")
+    return found
+
+
+def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
+    """Boot trees and run suites on them; raises the worst verdict after all were heard."""
+    house = passage.house
+    with passage.stage("test"):
+        disks = passage.read("disks", Disks, before="disk").disks
+        heard = []
+        for tree in _trees(passage, trees):
+            target = target_of(passage.manifest, tree.target)
+            for name in (suite,) if suite else tuple(target.gate):
+                request = test_stage.TestRequest(
+                    run=passage.run.version,
+                    tree=tree,
+                    target=target,
+                    disk=disks[tree.name],
+                    suite=name,
+                    into=passage.run.test(tree.name, name),
+                    machines=house.settings.machines,
+                )
+                with house.log.step(name, about=tree.name):
+                    result = test_stage.run_suite(
+                        request, cache=house.workdir.cache, tmp=house.workdir.tmp, log=house.log
+                    )
+                house.ledger.record_suite(passage.run.version, result)
+                house.log.fact(_heard(result), about=tree.name)
+                heard.append(result)
+        passage.write("tests", _with_earlier(passage, heard))
+        passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
+        raise_several(
+            {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
+            "did not pass",
+        )
+
+
+def _heard(result: SuiteResult) -> str:
+    why = f": {result.message}" if result.message else ""
+    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
+
+
+def _with_earlier(passage: Passage, heard: Sequence[SuiteResult]) -> Tests:
+    """Keep what the run heard of other trees and suites before."""
+    earlier: tuple[SuiteResult, ...] = ()
+    if passage.run.file("tests").is_file():
+        earlier = passage.read("tests", Tests).suites
+    new = {(one.tree, one.suite) for one in heard}
+    kept = [one for one in earlier if (one.tree, one.suite) not in new]
+    return Tests(suites=(*kept, *heard))
+
+
+def _as_error(result: SuiteResult) -> Ending | None:
+    if result.verdict is Verdict.TROUBLE:
+        return Trouble(result.message or "the machine was in trouble")
+    if result.verdict in (Verdict.FAILED, Verdict.FLAKY):
+        return Failed(result.message or str(result.verdict))
+    return None
+
+
+def promote(passage: Passage) -> None:
+    """Move ``buildmaster`` if the gate passed; raises Failed where it did not."""
+    house = passage.house
+    with passage.stage("promote"):
+        request = promote_stage.PromoteRequest(
+            run=passage.run.version,
+            osname=passage.manifest.osname,
+            manifest=passage.manifest,
+            trees=_trees(passage, ()),
+        )
+        result = promote_stage.promote(
+            request,
+            repo=house.repo,
+            archive=house.archive,
+            ledger=house.ledger,
+            keyring=house.keyring,
+            workdir=house.workdir,
+            log=house.log,
+        )
+        passage.write("promote", result)
+        passage.note_promoted(result.promoted)
+        for tree, reason in result.held.items():
+            house.log.warning(f"held back: {reason}", about=tree)
+        told = [f"{tree} {commit[:12]}" for tree, commit in result.promoted.items()]
+        passage.tell(", ".join(told) or "nothing promoted")
+        if result.held:
+            reasons = "; ".join(f"{tree}: {reason}" for tree, reason in result.held.items())
+            raise Failed(f"not promoted: {reasons}", hint=_evidence(passage))
+
+
+def _evidence(passage: Passage) -> str:
+    return f"the evidence is in {passage.run.path / 'test'}"
+
+
+def raise_several(failures: Mapping[str, Ending], what: str) -> None:
+    """Raise one ending for several, of the worst kind, that names each."""
+    if not failures:
+        return
+    try:
+        raise_worst(list(failures.values()))
+    except Ending as decided:
+        told = "; ".join(f"{name}: {error.what}" for name, error in failures.items())
+        if isinstance(decided, BadInput):
+            raise BadInput(
+                f"{what}: {told}", hint=decided.hint, problems=decided.problems
+            ) from None
+        raise type(decided)(f"{what}: {told}", hint=decided.hint) from None

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a command works on: settings, manifest, repositories, ledger; opened when first used.
+
+A work directory has an ``ostci.toml``::
+
+    manifest = "debian.yaml"      # relative to the work directory
+    jobs = 2                      # cores to use; all by default
+    machines = "qemu:///embed"    # or qemu:///system, qemu:///session
+    address = "127.0.0.1:8080"    # where ostci serve listens
+"""
+
+import json
+import os
+import platform
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.ports.files import write_text
+from pipeline.ports.log import Log
+from pipeline.ports.workdir import RunDir, Workdir
+from pipeline.words.errors import BadInput
+
+if TYPE_CHECKING:  # each of these takes a while to import and few commands need all
+    from pipeline.ports.artifacts import Artifacts
+    from pipeline.ports.git import Mirrors
+    from pipeline.ports.gpg import Keyring
+    from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ostree import Repo
+    from pipeline.words.manifest import Manifest
+
+SETTINGS = "ostci.toml"
+_DURATIONS = "durations.json"
+DEBIAN_SUITE = "bookworm"
+"""Where Debian's source packages come from when the base is not of Debian."""
+_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What ``ostci.toml`` says, defaults filled in."""
+
+    manifest: Path
+    jobs: int
+    machines: str = "qemu:///embed"
+    address: str = "127.0.0.1:8080"
+
+
+def find_root(given: Path | None) -> Path:
+    """Find the work directory: given, in the environment, or here or above."""
+    named = given or (Path(os.environ["OSTCI_WORKDIR"]) if "OSTCI_WORKDIR" in os.environ else None)
+    here = (named or Path.cwd()).resolve()
+    for path in [here] if named else [here, *here.parents]:
+        if (path / SETTINGS).is_file():
+            return path
+    where = str(here) if named else f"{here} and above"
+    raise BadInput(
+        f"no work directory: there is no {SETTINGS} in {where}",
+        hint="make one: ostci init DIR MANIFEST",
+    )
+
+
+def read_settings(root: Path) -> Settings:
+    """Read ``ostci.toml``; raises BadInput for what it cannot hold."""
+    path = root / SETTINGS
+    try:
+        found = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(str(error), where=str(path)) from error
+    for key, value in found.items():
+        kind = _KEYS.get(key)
+        if kind is None or not isinstance(value, kind):
+            wanted = f"wants a {kind.__name__}" if kind else f"is none of {', '.join(_KEYS)}"
+            raise BadInput(f"{key} {wanted}", where=str(path))
+    if "manifest" not in found:
+        raise BadInput("it names no manifest", where=str(path))
+    return Settings(
+        manifest=(root / found["manifest"]).resolve(),
+        jobs=max(1, found.get("jobs", len(os.sched_getaffinity(0)))),
+        machines=found.get("machines", Settings.machines),
+        address=found.get("address", Settings.address),
+    )
+
+
+def init(root: Path, manifest: Path) -> None:
+    """Make a work directory for a manifest; raises BadInput where there is one already."""
+    if (root / SETTINGS).exists():
+        raise BadInput(f"{root} is a work directory already", hint=f"edit {root / SETTINGS}")
+    if not manifest.is_file():
+        raise BadInput(f"there is no manifest {manifest}")
+    root.mkdir(parents=True, exist_ok=True)
+    Workdir(root.resolve()).make()
+    write_text(root / SETTINGS, f'manifest = "{os.path.relpath(manifest, root)}"\n')
+
+
+class House:
+    """One work directory and all that belongs to it."""
+
+    def __init__(self, root: Path, *, log: Log) -> None:
+        self.workdir = Workdir(root.resolve())
+        self.settings = read_settings(self.workdir.root)
+        self.log = log
+
+    @cached_property
+    def manifest(self) -> "Manifest":
+        """The manifest as it is now; its warnings are logged.
+
+        What it names on this machine, such as patches, is there: else nothing was begun yet.
+        """
+        from pipeline.cli.manifest_commands import load
+
+        path = self.settings.manifest
+        if not path.is_file():
+            hint = f"see manifest in {self.workdir.root / SETTINGS}"
+            raise BadInput(f"there is no manifest {path}", hint=hint)
+        manifest, warnings = load(path)
+        for warning in warnings:
+            self.log.warning(str(warning))
+        return manifest
+
+    @cached_property
+    def repo(self) -> "Repo":
+        """The repository to build with."""
+        from pipeline.ports.ostree import Mode, Repo
+
+        return Repo(self.workdir.repo, log=self.log).create(Mode.BARE_USER)
+
+    @cached_property
+    def archive(self) -> "Repo":
+        """The repository that is served."""
+        from pipeline.ports.ostree import Mode, Repo
+
+        return Repo(self.workdir.archive, log=self.log).create(Mode.ARCHIVE)
+
+    @cached_property
+    def artifacts(self) -> "Artifacts":
+        """The artifacts by recipe and key."""
+        from pipeline.ports.artifacts import Artifacts
+
+        return Artifacts(self.repo, self.workdir.cache / "artifacts.sqlite")
+
+    @cached_property
+    def mirrors(self) -> "Mirrors":
+        """The git mirrors."""
+        from pipeline.ports.git import Mirrors
+        from pipeline.stages.base import shared_cache
+
+        base, shared = self.manifest.base, shared_cache()
+        return Mirrors(
+            self.workdir.mirrors,
+            log=self.log,
+            suite=base.suite or DEBIAN_SUITE,
+            debian_mirrors=base.mirrors,
+            downloads=shared / "downloads" if shared else None,
+        )
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """The ledger."""
+        from pipeline.ports.ledger import Ledger
+
+        return Ledger(f"sqlite:///{self.workdir.ledger}")
+
+    @cached_property
+    def keyring(self) -> "Keyring":
+        """The key that promotion signs with; made when first used."""
+        from pipeline.ports.gpg import Keyring
+
+        keyring = Keyring(self.workdir.keys, log=self.log)
+        keyring.ensure(f"{self.manifest.osname} (ostci)")
+        return keyring
+
+    def expected_s(self, stage: str) -> float | None:
+        """Tell how many seconds a stage took when it last did its work here."""
+        return self._durations().get(stage)
+
+    def note_duration(self, stage: str, seconds: float) -> None:
+        """Remember how long a stage took."""
+        durations = {**self._durations(), stage: round(seconds, 1)}
+        write_text(self.workdir.cache / _DURATIONS, json.dumps(durations, indent=2) + "\n")
+
+    def _durations(self) -> dict[str, float]:
+        try:
+            found: dict[str, float] = json.loads((self.workdir.cache / _DURATIONS).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}  # the cache may be deleted, or cut short: then nothing is expected
+        return found
+
+    @property
+    def arch(self) -> str:
+        """The architecture that this machine builds."""
+        machine = platform.machine()
+        if machine not in self.manifest.architectures:
+            wanted = ", ".join(self.manifest.architectures)
+            raise BadInput(f"this machine is {machine}, the manifest wants {wanted}")
+        return machine
+
+    def last_run(self, result: str = "run") -> RunDir:
+        """Find the newest run that has a result; raises BadInput where there is none."""
+        for version in reversed(self.workdir.versions()):
+            run = self.workdir.run(version)
+            if run.file(result).is_file():
+                return run
+        raise BadInput("there is no such run yet", hint=f"ostci -C {self.workdir.root} run")

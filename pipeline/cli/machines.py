@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``ostci boot`` and ``ostci shell``: a terminal in a tree that was composed, or in a build."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.cli.house import House
+from pipeline.cli.open import open_house, open_with_sink
+from pipeline.cli.passage import Passage
+from pipeline.cli.terminal import live
+from pipeline.cli.trees import find_tree, snapshot_of
+from pipeline.ports import accelerator, process
+from pipeline.ports.domain import confined
+from pipeline.ports.files import write_text
+from pipeline.ports.workdir import RunDir
+from pipeline.stages.disk import DiskRequest, make_disk
+from pipeline.words.errors import BadInput
+from pipeline.words.manifest import Target
+from pipeline.words.manifest_targets import target_of
+from pipeline.words.records import to_json
+from pipeline.words.refs import Commit, buildmaster_ref
+
+_LEAST_MEMORY = 64
+
+
+def do_boot(options: argparse.Namespace) -> int:
+    """Boot a tree on a layer that is thrown away, with this terminal as its console."""
+    from pipeline.cli.console import Session
+
+    house, sink = open_with_sink(options)
+    commit = find_tree(house, options.tree)
+    with live(sink):
+        name, arch, target = _target(house, commit)
+        if options.memory is not None:
+            if options.memory < _LEAST_MEMORY:
+                raise BadInput(f"{options.memory} MiB is too little", where="--memory")
+            target = replace(target, memory=options.memory * 1024**2)
+        disk = _disk(house, commit, name, arch, target)
+        chosen = accelerator.choose(log=house.log)
+    with _directories() as (sockets, scratch):
+        session = Session(
+            name=name,
+            arch=arch,
+            disk=str(disk),
+            memory=target.memory,
+            processors=target.processors,
+            machines=house.settings.machines,
+            accelerator=chosen.kind,
+            speed=chosen.speed,
+            sockets=str(sockets),
+            scratch=str(scratch),
+        )
+        house.log.fact(f"{commit} with {chosen.kind.upper()}; Ctrl-] leaves", about=name)
+        return _run(session, scratch, house)
+
+
+def _target(house: House, commit: Commit) -> tuple[str, str, Target]:
+    """Tell a tree's name, architecture and target: by the refs that it is bound to."""
+    manifest = snapshot_of(house, commit).manifest
+    marker = f"{manifest.osname}/compose/"
+    for ref in house.repo.info(commit).bindings:
+        if ref.startswith(marker):
+            name = ref.removeprefix(marker)
+            arch, _, target = name.partition("-")
+            return name, arch, target_of(manifest, target)
+    raise BadInput(f"{commit} is bound to no ref below {marker}: it is no tree of a target")
+
+
+def _disk(house: House, commit: Commit, name: str, arch: str, target: Target) -> Path:
+    request = DiskRequest(
+        osname=house.manifest.osname,
+        ref=buildmaster_ref(house.manifest.osname, name),
+        commit=commit,
+        target=target,
+        arch=arch,
+        url=house.manifest.repo,
+        key=house.keyring.export(),
+    )
+    with house.log.step("disk", about=name):
+        made = make_disk(request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log)
+    return Path(made.path)
+
+
+@contextmanager
+def _directories() -> Iterator[tuple[Path, Path]]:
+    """Make a directory with a short path, for sockets, and one with room, for the layer."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ostci-", dir="/tmp") as sockets,
+        tempfile.TemporaryDirectory(prefix="ostci-boot-", dir="/var/tmp") as scratch,
+    ):
+        # QEMU's user has to come as far as its own files, and need see nothing on the way.
+        Path(sockets).chmod(0o711)
+        yield Path(sockets), Path(scratch)
+
+
+def _run(session: object, scratch: Path, house: House) -> int:
+    """Let a process of its own hold the machine: it has an empty network and dies with it."""
+    file = scratch / "session.json"
+    write_text(file, to_json(session))
+    argv = confined([sys.executable, "-m", "pipeline.cli.console", file])
+    with process.start(
+        argv, log=house.log, stdin=sys.stdin.fileno(), stdout=None, stderr=None
+    ) as child:
+        while (code := child.wait(1.0)) is None:
+            pass
+        return code
+
+
+def do_shell(options: argparse.Namespace) -> int:
+    """Enter the build of a component, as its failure left it."""
+    from pipeline.cli import plan_command
+    from pipeline.stages.base import BaseResult
+    from pipeline.stages.building.request import BuildResult
+    from pipeline.stages.building.shell import ShellRequest, enter
+
+    house = open_house(options)
+    passage = Passage(house, _run_of(house, options.run))
+    base = passage.read("base", BaseResult)
+    parts = {}
+    if passage.run.file("build").is_file():
+        parts = passage.read("build", BuildResult).parts()
+    request = ShellRequest(
+        component=options.component,
+        run=passage.run.version,
+        snapshot=passage.snapshot,
+        arch=house.arch,
+        base=base.variants[plan_command.buildroot_variant(passage.manifest.base)],
+        jobs=house.settings.jobs,
+        parts=parts,
+        command=tuple(options.command),
+    )
+    with tempfile.TemporaryDirectory(prefix="shell-", dir=house.workdir.cache) as tmp:
+        return enter(
+            request,
+            repo=house.repo,
+            mirrors=house.mirrors,
+            cache=house.workdir.cache,
+            tmp=Path(tmp),
+            log=house.log,
+        )
+
+
+def _run_of(house: House, version: str | None) -> RunDir:
+    return house.workdir.run(version) if version else house.last_run("snapshot")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command ``ostci``: its verbs, and how endings become exit codes.
+
+Each verb's work is in a module of its own, imported when the verb is given: ``ostci plan`` answers
+before a database library would have been loaded.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from pipeline import __version__
+from pipeline.words.errors import EXIT_BUG, EXIT_PASSED, BadInput, Ending, Interrupted
+
+
+def main(
+    argv: Sequence[str] | None = None, *, handler: Callable[[], int] | None = None
+) -> NoReturn:
+    """Run the command and exit with the code of its ending (see ``words/errors``).
+
+    Nothing that it started is alive afterwards. ``handler`` stands in for a verb's.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        sys.exit(run(argv) if handler is None else guarded(handler))
+    finally:
+        _end_all()
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command and tell its exit code."""
+    from pipeline.cli.verbs import build_parser
+
+    options = build_parser(__version__).parse_args(argv)
+    return guarded(lambda: options.handler(options))
+
+
+def guarded(handler: Callable[[], int]) -> int:
+    """Do the work and tell its exit code; whatever it raised has been told to the person."""
+    try:
+        return handler()
+    except (Ending, KeyboardInterrupt, BrokenPipeError) as error:
+        return _tell(error)
+    except Exception:
+        _say("this is a bug in ostci, not in what it was given:")
+        traceback.print_exc()
+        return EXIT_BUG
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # Programs first: threads that wait for one would keep the interpreter from ending.
+    _end_all()
+    raise KeyboardInterrupt
+
+
+def _end_all() -> None:
+    process = sys.modules.get("pipeline.ports.process")
+    if process is not None:
+        process.stop_all()
+
+
+def _tell(error: BaseException) -> int:
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough, as with ``ostci show | head``.
+        sys.stderr.close()
+        return EXIT_PASSED
+    if isinstance(error, KeyboardInterrupt):
+        _say("stopped; nothing is left running")
+        return Interrupted.exit_code
+    assert isinstance(error, Ending)
+    if isinstance(error, BadInput) and error.problems:
+        _say("\n".join(map(str, error.problems)))
+    else:
+        _say(f"ostci: {error.title}: {error}")
+    if error.hint:
+        _say(f"  → {error.hint}")
+    return error.exit_code
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``ostci run``: the whole way of a push on one machine."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.cli import chain
+from pipeline.cli.house import House
+from pipeline.cli.open import open_with_sink
+from pipeline.cli.passage import Passage, raise_worst
+from pipeline.cli.record import records
+from pipeline.cli.repair import locked
+from pipeline.cli.terminal import live
+from pipeline.ports.files import symlink
+from pipeline.ports.log import FileSink
+from pipeline.ports.workdir import RunDir
+from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
+from pipeline.words.run import RunEnding, RunRecord
+
+_SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
+"""A run that ended so would end so again on the same snapshot."""
+
+
+def do_run(options: argparse.Namespace) -> int:
+    """Go the whole way and tell how it ended."""
+    house, sink = open_with_sink(options)
+    overrides = parse_overrides(options.override)
+    with live(sink), locked(house, "ostci run", wait_s=options.wait):
+        _ = house.manifest  # a wrong one is told before there is a run
+        run = house.workdir.new_run()
+        try:
+            code = _go(house, run, overrides, options)
+        finally:
+            if options.json and run.file("run").is_file():
+                print(run.file("run").read_text(), end="")
+    return code
+
+
+def _go(
+    house: House, run: RunDir, overrides: Mapping[str, Path], options: argparse.Namespace
+) -> int:
+    file = FileSink(run.log)
+    with house.log.also(file):
+        passage = Passage(house, run)
+        house.log.fact(f"run {run.version} of {house.manifest.osname}")
+        try:
+            same = _stages(passage, overrides, options)
+        except BaseException as error:
+            passage.end(error)
+            raise
+        finally:
+            file.close()
+        if same is None:
+            passage.end(None)
+            symlink(
+                house.workdir.root / "last-passed", os.path.relpath(run.path, house.workdir.root)
+            )
+            return EXIT_PASSED
+        return _end_as(passage, same)
+
+
+def _stages(
+    passage: Passage, overrides: Mapping[str, Path], options: argparse.Namespace
+) -> RunRecord | None:
+    """Go through all stages; tells the earlier run that had the same snapshot, where one had."""
+    chain.base(passage)
+    failures: list[BaseException] = []
+    try:
+        chain.resolve(passage, fetch=frozenset() if options.offline else None, overrides=overrides)
+    except (Failed, Trouble) as error:
+        # What could be resolved is built all the same: its failures are news, too.
+        if not passage.run.file("snapshot").is_file():
+            raise
+        failures.append(error)
+    if not failures and not options.again and not options.force:
+        same = _same_as(passage)
+        if same is not None:
+            return same
+    chain.plan(passage)
+    try:
+        chain.build(passage, force=frozenset(options.force))
+    except (Failed, Trouble) as error:
+        if failures or not _goes_on(passage):
+            failures.append(error)
+        else:
+            passage.house.log.warning(f"composed with last good artifacts: {error}")
+    raise_worst(failures)
+    chain.compose(passage)
+    chain.disk(passage)
+    try:
+        chain.test(passage)
+    except (Failed, Trouble) as error:
+        failures.append(error)
+    try:
+        chain.promote(passage)
+    except Failed as error:
+        # Why it was held is what the tests said already, in more words.
+        failures.append(error)
+    raise_worst(failures)
+    return None
+
+
+def _goes_on(passage: Passage) -> bool:
+    return bool(passage.manifest.on_failed == "last-good" and passage.run.file("build").is_file())
+
+
+def _same_as(passage: Passage) -> RunRecord | None:
+    """Find the newest earlier run that came to an end, if it had the same snapshot."""
+    for run, record in records(passage.house.workdir):
+        if run.version == passage.run.version or record.ending is RunEnding.UNCHANGED:
+            continue
+        same = record.snapshot == passage.record.snapshot and record.ending in _SETTLED
+        return record if same else None
+    return None
+
+
+def _end_as(passage: Passage, same: RunRecord) -> int:
+    """End a run in which nothing was new, as the run before it ended."""
+    words = f"nothing has changed since run {same.version}, which {same.ending}"
+    again = f"ostci -C {passage.house.workdir.root} run --again"
+    passage.house.log.fact(words)
+    if same.ending is RunEnding.PASSED:
+        passage.end(None, RunEnding.UNCHANGED)
+        return EXIT_PASSED
+    error = Failed(f"{words}: {same.message}", hint=f"to go on all the same: {again}")
+    passage.end(error, RunEnding.UNCHANGED)
+    raise error
+
+
+def parse_overrides(given: list[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR`` pairs; raises BadInput for anything else."""
+    found = {}
+    for text in given:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise BadInput(f"not NAME=DIR: {text!r}", hint="such as --override zlib=../zlib")
+        if not Path(path).is_dir():
+            raise BadInput(f"there is no directory {path}", where=f"--override {name}")
+        found[name] = Path(path).resolve()
+    return found
+
+
+def print_result(run: RunDir, name: str) -> None:
+    """Print a stage's result as it lies in the run's directory."""
+    with suppress(FileNotFoundError):
+        print(run.file(name).read_text(), end="")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Git repositories of a sample's own components, as if people pushed to them.
+
+A sample is a manifest with a folder of its name beside it: each folder in that is the source of
+one component. Here they become repositories with a history, and pushes are commits to them.
+"""
+
+import shutil
+from pathlib import Path
+
+from pipeline.ports import process
+from pipeline.ports.files import write_text
+from pipeline.ports.log import Log
+from pipeline.words.errors import BadInput
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "Sample Developer",
+    "GIT_AUTHOR_EMAIL": "developer@example.org",
+    "GIT_COMMITTER_NAME": "Sample Developer",
+    "GIT_COMMITTER_EMAIL": "developer@example.org",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+}
+PLACEHOLDER = "git:./"
+"""How a sample's manifest names the folder of its own components."""
+
+
+class Sample:
+    """A sample laid out below ``root``: ``manifest.yaml`` and ``git/COMPONENT``."""
+
+    def __init__(self, root: Path, *, log: Log) -> None:
+        self.root = root
+        self.manifest = root / "manifest.yaml"
+        self._log = log
+
+    def make(self, manifest: Path) -> None:
+        """Copy the manifest and make a repository of each folder beside it."""
+        sources = manifest.with_suffix("")
+        if not sources.is_dir():
+            raise BadInput(f"{manifest} is no sample: there is no folder {sources}")
+        self.root.mkdir(parents=True, exist_ok=True)
+        for source in sorted(path for path in sources.iterdir() if path.is_dir()):
+            place = self.repository(source.name)
+            shutil.copytree(source, place)
+            self._git(place, "init", "--quiet", "--initial-branch=master")
+            self.push(source.name, "Initial version")
+        text = manifest.read_text().replace(f"{PLACEHOLDER}{sources.name}/", f"{PLACEHOLDER}git/")
+        write_text(self.manifest, text)
+
+    def repository(self, component: str) -> Path:
+        """Tell where the repository of a component is; its work tree can be edited."""
+        return self.root / "git" / component
+
+    def push(self, component: str, subject: str) -> str:
+        """Commit whatever was edited, as a push would; tells the revision."""
+        place = self.repository(component)
+        self._git(place, "add", "--all")
+        self._git(place, "commit", "--quiet", f"--message={subject}")
+        return self._git(place, "rev-parse", "HEAD")
+
+    def edit(self, component: str, file: str, old: str, new: str) -> None:
+        """Replace a text in a file of a component; raises BadInput where it is not there."""
+        path = self.repository(component) / file
+        text = path.read_text()
+        if old not in text:
+            raise BadInput(f"{path} does not contain {old!r}")
+        path.write_text(text.replace(old, new))
+
+    def _git(self, place: Path, *argv: str) -> str:
+        return process.run(["git", *argv], cwd=place, env=_IDENTITY, log=self._log).text

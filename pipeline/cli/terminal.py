@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How the log looks on a terminal, and in a file that somebody redirected it to.
+
+On a terminal the steps that run stand at the bottom with their seconds, and what they took last
+time; elsewhere there are plain lines, and one every half minute about what is still running.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pipeline.ports.log import Level, Line, plain_text
+
+_STILL_S = 30.0
+_STYLES = {Level.DETAIL: "dim", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+
+
+class Running:
+    """The steps that run at the moment; shared with the thread that shows them."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[str, str], tuple[float, float | None]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, line: Line) -> None:
+        """Take notice of a step's first or last line."""
+        key = (line.about, line.text)
+        with self._lock:
+            if line.began:
+                self._steps[key] = (time.monotonic(), line.expected_s)
+            elif line.ended_s is not None:
+                self._steps.pop(key, None)
+
+    def texts(self, innermost: int = 4) -> list[str]:
+        """Describe what runs, the newest last: name, seconds so far, seconds of last time."""
+        now = time.monotonic()
+        with self._lock:
+            steps = list(self._steps.items())
+        found = []
+        for (about, text), (since, expected) in steps[-innermost:]:
+            name = f"{about}: {text}" if about else text
+            told = "" if expected is None else f" of about {expected:.0f} s"
+            found.append(f"{name}, {now - since:.0f} s{told}")
+        return found
+
+
+class TerminalSink:
+    """Lines for a person: facts and worse; details too when ``verbose``."""
+
+    def __init__(self, out: TextIO, *, verbose: bool = False) -> None:
+        self._console = Console(file=out, highlight=False, soft_wrap=True, markup=False)
+        self._least = Level.DETAIL if verbose else Level.FACT
+        self.running = Running()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether somebody sees this as it comes."""
+        return self._console.is_terminal
+
+    @property
+    def console(self) -> Console:
+        """What to print through while ``live`` shows its line."""
+        return self._console
+
+    def write(self, line: Line) -> None:
+        """Show the line; a step that begins on a terminal only joins the ones at the bottom."""
+        self.running.note(line)
+        if line.level < self._least or (line.began and self.is_terminal):
+            return
+        style = "red" if line.failed else _STYLES.get(line.level, "")
+        if line.ended_s is not None and not line.failed:
+            style = "green" if line.depth == 0 else ""
+        self._console.print(Text(plain_text(line), style=style))
+
+
+class _Bottom:
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def __rich__(self) -> Text:
+        texts = self._running.texts()
+        return Text(" · ".join(texts), style="cyan", no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def live(sink: TerminalSink) -> Iterator[None]:
+    """Keep what runs in sight for the length of the ``with``."""
+    if sink.is_terminal:
+        bottom = _Bottom(sink.running)
+        with Live(bottom, console=sink.console, refresh_per_second=4, transient=True):
+            yield
+        return
+    done = threading.Event()
+    teller = threading.Thread(target=_tell_still, args=(sink, done), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+def _tell_still(sink: TerminalSink, done: threading.Event) -> None:
+    while not done.wait(_STILL_S):
+        for text in sink.running.texts(1):
+            sink.console.print(Text(f"… still {text}"))
+
+
+def size_text(size: float) -> str:
+    """Write bytes for people: ``438 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024 or unit == "GiB":
+            return f"{size:.0f} {unit}" if unit == "B" or abs(size) >= 10 else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("no unit")
+
+
+def stdout_sink(*, verbose: bool) -> TerminalSink:
+    """Make the sink of a command: the log goes to standard error, results to standard output."""
+    return TerminalSink(sys.stderr, verbose=verbose)

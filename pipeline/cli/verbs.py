@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The verbs of ``ostci``: their options, their help, and where their work is done."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+Parser = argparse.ArgumentParser
+_Options = Callable[[Parser], None]
+
+
+def build_parser(version: str) -> Parser:
+    """Build the parser; each verb's namespace has a ``handler``."""
+    parser = Parser(
+        prog="ostci",
+        description="Continuous integration for whole operating systems.",
+        epilog="first steps: ostci doctor; ostci init work manifests/tiny.yaml; "
+        "ostci -C work run. Exit codes: 0 passed, 1 the code under test failed, 2 bad input, "
+        "3 trouble with this machine, 70 a bug of ours, 130 stopped.",
+    )
+    parser.add_argument("--version", action="version", version=f"ostci {version}")
+    parser.add_argument(
+        "-C", "--workdir", type=Path, metavar="DIR", help="the work directory (else $OSTCI_WORKDIR)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, module, words, example, options in _VERBS:
+        verb = verbs.add_parser(
+            name,
+            help=words,
+            description=words[0].upper() + words[1:] + ".",
+            epilog=f"example: {example}",
+        )
+        options(verb)
+        verb.set_defaults(handler=_late(module, name))
+    return parser
+
+
+def _late(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    def handler(options: argparse.Namespace) -> int:
+        found = importlib.import_module(f"pipeline.cli.{module}")
+        handle: Callable[[argparse.Namespace], int] = getattr(found, f"do_{name}")
+        return handle(options)
+
+    return handler
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for a program")
+
+
+def _run_of(parser: Parser) -> None:
+    parser.add_argument("--run", metavar="VERSION", help="the run to work in (the last one)")
+
+
+def _wait(parser: Parser) -> None:
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait for another ostci that holds the work directory",
+    )
+
+
+def _init(parser: Parser) -> None:
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("manifest", type=Path)
+
+
+def _check(parser: Parser) -> None:
+    parser.add_argument("manifest", type=Path, nargs="?", help="the work directory's by default")
+    _json(parser)
+
+
+def _nothing(_parser: Parser) -> None:
+    return
+
+
+def _base(parser: Parser) -> None:
+    _stage(parser)
+    parser.add_argument("--refresh", action="store_true", help="ask the mirrors anew")
+
+
+def _stage(parser: Parser) -> None:
+    _run_of(parser)
+    _wait(parser)
+    _json(parser)
+
+
+def _resolve(parser: Parser) -> None:
+    parser.add_argument(
+        "--fetch",
+        default="all",
+        metavar="all|none|NAME,NAME",
+        help="which components' repositories to look at",
+    )
+    _overrides(parser)
+    _stage(parser)
+
+
+def _overrides(parser: Parser) -> None:
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="take a component from a working copy",
+    )
+
+
+def _force(parser: Parser) -> None:
+    parser.add_argument(
+        "--force", action="append", default=[], metavar="NAME", help="build it in any case"
+    )
+
+
+def _plan(parser: Parser) -> None:
+    _run_of(parser)
+    _json(parser)
+    parser.add_argument("--resolve", action="store_true", help="resolve first, as a run would")
+
+
+def _build(parser: Parser) -> None:
+    _force(parser)
+    _stage(parser)
+
+
+def _targets(parser: Parser) -> None:
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this target; runtime+strace and runtime+@group work too",
+    )
+    _stage(parser)
+
+
+def _test(parser: Parser) -> None:
+    parser.add_argument("tree", nargs="?", help="a tree such as x86_64-runtime (all of the run)")
+    parser.add_argument("--suite", default="smoke")
+    _stage(parser)
+
+
+def _run(parser: Parser) -> None:
+    _overrides(parser)
+    _force(parser)
+    parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    _wait(parser)
+    _json(parser)
+
+
+def _show(parser: Parser) -> None:
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="manifest",
+        help="manifest, snapshot, refs, a run (20261124.0), a tree (x86_64-runtime), ref or commit",
+    )
+    _run_of(parser)
+    _json(parser)
+
+
+def _log(parser: Parser) -> None:
+    parser.add_argument("version", nargs="?", help="a run: print its log; none: list the runs")
+    parser.add_argument("--component", metavar="NAME", help="this component's build log")
+    parser.add_argument("-n", "--number", type=int, default=20, help="how many runs to list")
+    _json(parser)
+
+
+def _diff(parser: Parser) -> None:
+    parser.add_argument("a", help="a tree, ref, commit or run")
+    parser.add_argument("b")
+    _json(parser)
+
+
+def _where(parser: Parser) -> None:
+    parser.add_argument("component", metavar="COMPONENT[@REVISION]")
+    _json(parser)
+
+
+def _shell(parser: Parser) -> None:
+    parser.add_argument("component")
+    _run_of(parser)
+    parser.add_argument("command", nargs="*", help="instead of an interactive shell")
+
+
+def _boot(parser: Parser) -> None:
+    parser.add_argument("tree", help="a tree such as x86_64-runtime, a ref or a commit")
+    parser.add_argument("--memory", type=int, metavar="MIB")
+
+
+def _serve(parser: Parser) -> None:
+    parser.add_argument("--address", metavar="HOST:PORT", help="127.0.0.1:8080 by default")
+
+
+def _doctor(parser: Parser) -> None:
+    parser.add_argument("--no-boot", action="store_true", help="do not boot the probe machine")
+    _json(parser)
+
+
+def _clean(parser: Parser) -> None:
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would go")
+    parser.add_argument("--keep", type=int, default=20, metavar="N", help="runs to keep")
+    _wait(parser)
+
+
+_VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
+    (
+        "init",
+        "basics",
+        "make a work directory for a manifest",
+        "ostci init work manifests/tiny.yaml",
+        _init,
+    ),
+    (
+        "check",
+        "basics",
+        "check a manifest and tell every error at once",
+        "ostci check manifests/debian.yaml",
+        _check,
+    ),
+    (
+        "schema",
+        "basics",
+        "print the JSON schema of manifests, for editors",
+        "ostci schema > manifest.schema.json",
+        _nothing,
+    ),
+    (
+        "run",
+        "runs",
+        "go the whole way: base, resolve, plan, build, compose, disk, test, promote",
+        "ostci -C work run --override zlib=../zlib",
+        _run,
+    ),
+    ("base", "stage_verbs", "import the base, in a new run", "ostci -C work base", _base),
+    (
+        "resolve",
+        "stage_verbs",
+        "pin every source to a revision",
+        "ostci -C work resolve --fetch zlib",
+        _resolve,
+    ),
+    (
+        "plan",
+        "plan_command",
+        "print what would be kept or rebuilt, and why",
+        "ostci -C work plan",
+        _plan,
+    ),
+    (
+        "build",
+        "stage_verbs",
+        "build what the plan says",
+        "ostci -C work build --run 20261124.0",
+        _build,
+    ),
+    (
+        "compose",
+        "stage_verbs",
+        "make trees of base and artifacts",
+        "ostci -C work compose --target runtime",
+        _targets,
+    ),
+    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _targets),
+    (
+        "test",
+        "stage_verbs",
+        "boot trees and run a suite on them",
+        "ostci -C work test x86_64-runtime --suite smoke",
+        _test,
+    ),
+    (
+        "promote",
+        "stage_verbs",
+        "move buildmaster if the gate passed",
+        "ostci -C work promote --run 20261124.0",
+        _stage,
+    ),
+    ("show", "show", "print what was understood", "ostci -C work show x86_64-runtime", _show),
+    ("log", "show", "list runs, or print the log of one", "ostci -C work log 20261124.0", _log),
+    (
+        "diff",
+        "differences",
+        "compare two trees: components, files, sizes",
+        "ostci -C work diff 20261124.0 20261124.1",
+        _diff,
+    ),
+    (
+        "where",
+        "differences",
+        "tell which trees contain a component or revision",
+        "ostci -C work where zlib@1a2b3c4",
+        _where,
+    ),
+    (
+        "shell",
+        "machines",
+        "enter the build of a component that failed",
+        "ostci -C work shell zlib --run 20261124.0",
+        _shell,
+    ),
+    ("boot", "machines", "boot any tree to a console", "ostci -C work boot x86_64-runtime", _boot),
+    (
+        "serve",
+        "serving",
+        "serve the repository and the evidence over HTTP",
+        "ostci -C work serve --address 127.0.0.1:8080",
+        _serve,
+    ),
+    (
+        "doctor",
+        "basics",
+        "try every prerequisite and print what mends it",
+        "ostci doctor",
+        _doctor,
+    ),
+    (
+        "clean",
+        "serving",
+        "remove what no policy keeps",
+        "ostci -C work clean --dry-run --keep 10",
+        _clean,
+    ),
+)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``python -m tests.soak``: long campaigns. Ctrl-C stops; the same command goes on from there.
+
+What was done is in ``build/soak.json``, one entry an instant or boot; ``--anew`` forgets it.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.ports.files import write_text
+from tests.killing import Killing
+
+TOP = Path(__file__).resolve().parents[2]
+KILLS = 100
+
+
+class State:
+    """What was done so far, written after each step."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.done: dict[str, list[Any]] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def add(self, campaign: str, entry: Any) -> None:
+        """Note one step."""
+        self.done.setdefault(campaign, []).append(entry)
+        write_text(self._path, json.dumps(self.done, indent=2) + "\n")
+
+    def count(self, campaign: str) -> int:
+        """Tell how many steps of a campaign are done."""
+        return len(self.done.get(campaign, []))
+
+
+def kill(state: State, count: int) -> Iterator[str]:
+    """Kill the whole chain at random instants; every tenth time a run goes the whole way."""
+    if state.count("kill") >= count:
+        return
+    root = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
+    try:
+        killing = Killing(root)
+        killing.push()
+        while (number := state.count("kill")) < count:
+            chance = random.Random(number)
+            hit = killing.kill_once(chance.random() * killing.whole_s)
+            state.add("kill", asdict(hit))
+            where = hit.stage or "the start"
+            yield f"kill {number + 1} of {count}: after {hit.after_s:.1f} s, behind {where}"
+            if number % 10 == 9:
+                killing.finish()
+                yield "a run went the whole way"
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def main() -> int:
+    """Go on with every campaign until its end or the given time."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak", description=__doc__, epilog="example: make soak"
+    )
+    parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (no limit)")
+    parser.add_argument("--anew", action="store_true", help="forget what was done")
+    options = parser.parse_args()
+    path = TOP / "build" / "soak.json"
+    if options.anew:
+        path.unlink(missing_ok=True)
+    until = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+    state = State(path)
+    for line in kill(state, options.kills):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        if time.monotonic() >= until:
+            sys.stdout.write("stopped; the same command goes on from here\n")
+            return 0
+    sys.stdout.write(f"{state.count('kill')} kills, all whole afterwards\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line: help with an example everywhere, and errors that say what to type next."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.house import find_root, init, read_settings
+from pipeline.cli.main import run
+from pipeline.cli.terminal import TerminalSink, size_text
+from pipeline.cli.verbs import _VERBS, build_parser
+from pipeline.ports.log import Level, Log
+from pipeline.words.errors import BadInput
+
+
+@pytest.mark.parametrize("verb", [entry[0] for entry in _VERBS])
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_parser("1").parse_args([verb, "--help"])
+    assert ended.value.code == 0
+    assert "example: ostci" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", [entry[0] for entry in _VERBS if entry[0] != "init"])
+def test_an_example_parses(verb: str) -> None:
+    example = next(entry[3] for entry in _VERBS if entry[0] == verb)
+    words = example.split(" > ")[0].split()[1:]
+    assert build_parser("1").parse_args(words).handler is not None
+
+
+def test_without_a_work_directory_it_says_how_to_make_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["-C", str(tmp_path), "log"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no ostci.toml" in said
+    assert "→ make one: ostci init DIR MANIFEST" in said
+
+
+def test_a_work_directory_is_found_from_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "os.yaml"
+    manifest.write_text("osname: x\n")
+    init(tmp_path / "work", manifest)
+    deep = tmp_path / "work" / "runs"
+    monkeypatch.chdir(deep)
+    monkeypatch.delenv("OSTCI_WORKDIR", raising=False)
+    assert find_root(None) == tmp_path / "work"
+    assert read_settings(tmp_path / "work").manifest == manifest
+
+
+def test_a_work_directory_is_not_made_twice(tmp_path: Path) -> None:
+    manifest = tmp_path / "os.yaml"
+    manifest.write_text("osname: x\n")
+    init(tmp_path / "work", manifest)
+    with pytest.raises(BadInput, match="is a work directory already"):
+        init(tmp_path / "work", manifest)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('manifest = "a"\njob = 2\n', "job is none of manifest, jobs"),
+        ('manifest = "a"\njobs = "two"\n', "jobs wants a int"),
+        ("jobs = 2\n", "it names no manifest"),
+        ("jobs = \n", "Invalid value"),
+    ],
+)
+def test_settings_that_are_wrong_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "ostci.toml").write_text(text)
+    with pytest.raises(BadInput, match=said):
+        read_settings(tmp_path)
+
+
+def test_a_file_gets_plain_lines_that_begin_with_the_component() -> None:
+    out = io.StringIO()
+    log = Log(TerminalSink(out))
+    with log.step("build", expected_s=12.0):
+        log.fact("keep: nothing changed", about="zlib")
+        log.detail("$ true")
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "build … (last time 12 s)"
+    assert lines[1] == "  zlib: keep: nothing changed"
+    assert lines[2].startswith("build done in 0.")
+    assert len(lines) == 3
+
+
+def test_details_are_shown_when_asked_for() -> None:
+    out = io.StringIO()
+    Log(TerminalSink(out, verbose=True)).detail("$ true")
+    assert out.getvalue() == "$ true\n"
+
+
+def test_what_runs_is_told_until_it_ends() -> None:
+    sink = TerminalSink(io.StringIO())
+    log = Log(sink)
+    with log.step("boot", about="x86_64-runtime", expected_s=40.0):
+        assert sink.running.texts() == ["x86_64-runtime: boot, 0 s of about 40 s"]
+    assert sink.running.texts() == []
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (459276288, "438 MiB"), (2**40, "1024 GiB")],
+)
+def test_sizes_are_written_for_people(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_warnings_say_that_they_are() -> None:
+    out = io.StringIO()
+    Log(TerminalSink(out)).warning("odd", about="zlib")
+    assert out.getvalue() == f"{Level.WARNING.name.lower()}: zlib: odd\n"

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The whole way of a push on the tiny sample, by the command line, to a promoted tree and back."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.work import TINY, Work, kill_after, wait_until_gone
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
+    """A work directory of tiny in which one run has passed."""
+    found = Work(TINY, tmp_path_factory.mktemp("chain"))
+    found.ostci("run")
+    yield found
+
+
+def test_the_first_run_promotes_every_tree_by_the_checksum_that_was_booted(work: Work) -> None:
+    record = work.json("log", "-n", "1")[0]
+    assert record["ending"] == "passed"
+    tested = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
+    assert {one["tree"]: one["commit"] for one in tested} == record["promoted"]
+    assert {one["verdict"] for one in tested} == {"passed"}
+    assert sorted(work.heads().values()) == sorted(record["promoted"].values())
+    work.check_whole()
+
+
+def test_a_run_in_which_nothing_is_new_ends_as_that_and_boots_nothing(work: Work) -> None:
+    before = work.heads()
+    said = work.ostci("run")
+    record = work.json("log", "-n", "1")[0]
+    assert record["ending"] == "unchanged"
+    assert "build" not in record["stages"]
+    assert "nothing has changed since run" in said.err
+    assert work.heads() == before
+
+
+def test_a_push_builds_its_component_alone_and_is_promoted(work: Work) -> None:
+    component = work.story.change.component
+    revision = work.push(work.story.change)
+    work.ostci("run")
+    record = work.json("log", "-n", "1")[0]
+    built = json.loads((work.root / "last-run" / "build.json").read_text())["built"]
+    assert built == [component]
+    assert record["ending"] == "passed" and record["promoted"]
+    rows = work.json("where", f"{component}@{revision[:10]}")
+    assert {row["tree"] for row in rows} == set(record["promoted"])
+    assert all(row["promoted"] for row in rows)
+
+
+def test_the_difference_of_two_runs_names_the_push_and_its_files(work: Work) -> None:
+    versions = [one["version"] for one in work.json("log") if one["promoted"]]
+    newer, older = versions[:2]
+    text = work.ostci("diff", older, newer).out
+    assert work.story.change.component in text
+    assert work.story.change.subject in text
+    found = work.json("diff", older, newer)
+    assert [one["name"] for one in found["components"]] == [work.story.change.component]
+    assert found["files"]
+
+
+def test_a_push_that_breaks_the_boot_is_held_back_with_the_reason_and_the_evidence(
+    work: Work,
+) -> None:
+    before = work.heads()
+    work.push(work.story.breakage)
+    said = work.ostci("run", code=1)
+    record = work.json("log", "-n", "1")[0]
+    assert record["ending"] == "failed" and not record["promoted"]
+    assert "ostci: failed:" in said.err and "smoke" in said.err
+    evidence = work.root / "last-run" / "test"
+    names = {path.name for path in evidence.glob("*/*/*")}
+    assert {"console.txt", "journal.txt", "report.json", "junit.xml"} <= names
+    assert work.heads() == before
+    work.check_whole()
+
+
+def test_a_run_repeated_on_the_broken_snapshot_says_that_nothing_changed(work: Work) -> None:
+    said = work.ostci("run", code=1)
+    assert "nothing has changed since run" in said.err
+    assert "--again" in said.err
+
+
+def test_what_is_shown_of_a_promoted_tree_names_its_components_and_verdicts(work: Work) -> None:
+    name = next(iter(work.json("log", "-n", "20")[-1]["promoted"]))
+    ref = next(ref for ref in work.heads() if ref.endswith(name))
+    text = work.ostci("show", ref).out
+    assert "promoted: yes" in text and "smoke passed" in text
+    assert work.story.change.component in text
+
+
+def test_the_second_of_two_commands_is_told_who_holds_the_work_directory(work: Work) -> None:
+    first = work.start("run", "--again")
+    try:
+        until = time.monotonic() + 30
+        while not (work.root / "locks" / "work.lock").read_text().count(f'"pid": {first.pid}'):
+            assert time.monotonic() < until and first.poll() is None
+            time.sleep(0.02)
+        said = work.ostci("run", code=3)
+        assert f"held by process {first.pid} (ostci run" in said.err
+    finally:
+        kill_after(first, 0)
+        wait_until_gone(work)
+    work.ostci("clean", "--dry-run")
+    assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
+
+
+def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
+    child = work.start("run", "--again")
+    until = time.monotonic() + 60
+    while not list(work.root.glob("last-run/test/*/*/console.txt")):
+        assert time.monotonic() < until and child.poll() is None, "no machine was started"
+        time.sleep(0.05)
+    child.terminate()
+    assert child.wait(15) == 130
+    wait_until_gone(work)
+    assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
+    work.check_whole()
+
+
+def test_a_demo_of_tiny_tells_the_whole_story(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from tests.work import TOP
+
+    argv = [sys.executable, "-m", "pipeline.cli.demo", "--manifest", str(TINY)]
+    argv += ["--dir", str(tmp_path / "demo")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, cwd=TOP, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in ("Held back:", "signatures verified", "Where everything is"):
+        assert words in done.stdout

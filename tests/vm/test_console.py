@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The console of ``ostci boot``: a person types on a terminal, a guest answers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.console import Session
+from pipeline.ports.accelerator import Kind
+from pipeline.ports.domain import confined
+from pipeline.ports.log import Log
+from pipeline.words.records import to_json
+from tests import bare
+
+TOP = Path(__file__).resolve().parents[2]
+SHELL = "setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'"
+
+pytestmark = pytest.mark.vm
+
+
+class Person:
+    """Somebody at a terminal: reads, types, and sees how it ends."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", terminal: int) -> None:
+        self.child = child
+        self.seen = ""
+        self._terminal = terminal
+
+    def wait_for(self, text: str) -> None:
+        until = time.monotonic() + bare.DEADLINE_S
+        while text not in self.seen:
+            assert time.monotonic() < until, f"only this was seen: {self.seen}"
+            try:
+                self.seen += os.read(self._terminal, 1 << 16).decode(errors="replace")
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:
+                raise AssertionError(f"it hung up after {self.seen}") from None
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+
+@contextmanager
+def person(session: Session) -> Iterator[Person]:
+    """Start the console as ``ostci boot`` does, on a terminal of its own."""
+    file = Path(session.scratch) / "session.json"
+    file.write_text(to_json(session))
+    here, there = os.openpty()
+    os.set_blocking(here, False)
+    argv = confined([sys.executable, "-m", "pipeline.cli.console", file])
+    with subprocess.Popen(
+        argv, cwd=TOP, stdin=there, stdout=there, stderr=there, start_new_session=True
+    ) as child:
+        os.close(there)
+        try:
+            yield Person(child, here)
+            child.wait(60.0)
+        finally:
+            child.kill()
+            os.close(here)
+
+
+@pytest.fixture
+def session(log: Log) -> Iterator[Session]:
+    with bare.short_directory() as into:
+        yield Session(
+            name="x86_64-bare+shell",
+            arch="x86_64",
+            disk=str(bare.disk(into, SHELL, log=log)),
+            memory=192 * 1024**2,
+            processors=1,
+            machines="qemu:///embed",
+            accelerator=Kind.TCG,
+            speed=10.0,
+            sockets=str(into),
+            scratch=str(into),
+        )
+
+
+def test_a_person_types_and_leaves_with_control_bracket(session: Session) -> None:
+    before = bare.qemus()
+    with person(session) as somebody:
+        somebody.wait_for("UP")
+        somebody.type("echo $((6 * 7))th\n")
+        somebody.wait_for("42th")
+        somebody.type("\x03still here\n")
+        somebody.wait_for("still: not found")
+        assert bare.qemus() - before
+        somebody.type("\x1d")
+        somebody.wait_for("[left]")
+    assert somebody.child.returncode == 0
+    assert not bare.qemus() - before
+
+
+def test_a_guest_that_powers_off_ends_it(session: Session) -> None:
+    with person(session) as somebody:
+        somebody.wait_for("UP")
+        somebody.type("poweroff -f\n")
+        somebody.wait_for("[the guest has powered off]")
+    assert somebody.child.returncode == 0
+
+
+def test_a_guest_that_reboots_comes_up_again(session: Session) -> None:
+    with person(session) as somebody:
+        somebody.wait_for("UP")
+        somebody.type("reboot -f\n")
+        somebody.wait_for("[the guest reboots: bare]")
+        somebody.seen = ""
+        somebody.wait_for("UP")
+        somebody.type("\x1d")
+    assert somebody.child.returncode == 0
+
+
+def test_its_input_may_be_a_pipe(session: Session) -> None:
+    file = Path(session.scratch) / "session.json"
+    file.write_text(to_json(session))
+    argv = confined([sys.executable, "-m", "pipeline.cli.console", file])
+    with subprocess.Popen(argv, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        for line in child.stdout:
+            if b"UP" in line:
+                child.stdin.write(b"echo piped; poweroff -f\n")
+                child.stdin.close()
+                break
+        assert b"piped" in child.stdout.read()
+        assert child.wait(60.0) == 0

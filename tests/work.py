@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A sample OS in a work directory of its own, driven by the command ``ostci`` as a person would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.demo import Push, Story, read_story
+from pipeline.cli.house import House, init
+from pipeline.cli.sample import Sample
+from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
+from pipeline.stages.promote import violations
+
+TOP = Path(__file__).resolve().parents[1]
+TINY = TOP / "manifests" / "tiny.yaml"
+DEBIAN = TOP / "manifests" / "debian.yaml"
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Work:
+    """A work directory for a sample, below ``root``."""
+
+    def __init__(self, manifest: Path, root: Path) -> None:
+        self.root = root / "work"
+        self.story: Story = read_story(manifest)
+        self.sample = Sample(root / "sample", log=Log())
+        self.sample.make(manifest)
+        init(self.root, self.sample.manifest)
+
+    def argv(self, *words: str) -> list[str]:
+        """Write a command."""
+        return [sys.executable, "-m", "pipeline.cli.main", "-C", str(self.root), *words]
+
+    def ostci(self, *words: str, code: int = 0) -> Said:
+        """Give a command that has to end with a code."""
+        started = time.monotonic()
+        done = subprocess.run(
+            self.argv(*words), capture_output=True, text=True, timeout=_HOUR_S, check=False, cwd=TOP
+        )
+        said = Said(
+            code=done.returncode,
+            out=done.stdout,
+            err=done.stderr,
+            seconds=time.monotonic() - started,
+        )
+        assert said.code == code, f"{words} ended with {said.code}:\n{said.out}\n{said.err}"
+        return said
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """Give a command with ``--json`` and read what it says."""
+        return json.loads(self.ostci(*words, "--json", code=code).out)
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command, as the leader of a session of its own."""
+        return subprocess.Popen(
+            self.argv(*words),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=TOP,
+        )
+
+    def push(self, push: Push) -> str:
+        """Commit one edit of the sample's story."""
+        self.sample.edit(push.component, push.file, push.old, push.new)
+        return self.sample.push(push.component, push.subject)
+
+    def house(self) -> House:
+        """Open the work directory."""
+        return House(self.root, log=Log())
+
+    def heads(self) -> dict[str, str]:
+        """Tell where every ``buildmaster`` ref of the archive points to."""
+        refs = Repo(self.root / "archive", log=Log()).refs()
+        return {str(ref): str(commit) for ref, commit in refs.items() if "/buildmaster/" in ref}
+
+    def check_whole(self) -> None:
+        """Check both repositories object by object, and the one rule."""
+        house = self.house()
+        for repo in (house.repo, house.archive):
+            repo.fsck()
+        broken = violations(repo=house.repo, archive=house.archive, ledger=house.ledger)
+        house.ledger.close()
+        assert broken == [], broken
+
+    def processes(self) -> list[str]:
+        """List the processes that have this work directory in their command line."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode("utf-8", "replace").split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(path.parent.name) != os.getpid() and any(str(self.root) in one for one in words):
+                found.append(f"{path.parent.name} {' '.join(words)[:200]}")
+        return found
+
+
+def kill_after(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Kill a command with SIGKILL at an instant; tells whether it was still running then."""
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        return True
+    return False
+
+
+def wait_until_gone(work: Work, within_s: float = 10.0) -> None:
+    """Wait until no process is left of what a killed command had started."""
+    until = time.monotonic() + within_s
+    while left := work.processes():
+        assert time.monotonic() < until, f"still running after {within_s:.0f} s: {left}"
+        time.sleep(0.05)
