@@ -5,10 +5,13 @@ A function here reads results from the run's directory, asks its stage, writes t
 and into the ledger, and raises what the stage came to. It decides nothing that a stage should.
 """
 
+import contextvars
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
@@ -27,6 +30,9 @@ from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Commit, Part, buildmaster_ref
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +100,7 @@ def resolve(
     house = passage.house
     with passage.stage("resolve"):
         known = {component.name for component in house.manifest.components}
+        known |= {resolve_stage.PATCHES}
         for name in [*(fetch or ()), *overrides]:
             if name not in known:
                 raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
@@ -242,16 +249,20 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
     house = passage.house
     with passage.stage("disk"):
         manifest = passage.manifest
-        made = {}
-        for tree in _trees(passage, targets):
+        key = house.keyring.export()
+
+        def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                made[tree.name] = disk_of(passage, tree, target_of(manifest, tree.target))
+                return _disk_of(passage, tree, target_of(manifest, tree.target), key)
+
+        trees = _trees(passage, targets)
+        disks = side_by_side(make, trees, jobs=house.settings.jobs)
+        made = {tree.name: disk for tree, disk in zip(trees, disks, strict=True)}
         passage.write("disks", Disks(disks=made))
         passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
 
 
-def disk_of(passage: Passage, tree: Tree, target: Target) -> Disk:
-    """Make the disk of a tree, or find it."""
+def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
     house, manifest = passage.house, passage.manifest
     request = disk_stage.DiskRequest(
         osname=manifest.osname,
@@ -260,7 +271,7 @@ def disk_of(passage: Passage, tree: Tree, target: Target) -> Disk:
         target=target,
         arch=tree.arch,
         url=manifest.repo,
-        key=house.keyring.export(),
+        key=key,
     )
     return disk_stage.make_disk(
         request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log
@@ -366,6 +377,13 @@ def promote(passage: Passage) -> None:
 
 def _evidence(passage: Passage) -> str:
     return f"the evidence is in {passage.run.path / 'test'}"
+
+
+def side_by_side(work: Callable[[T], U], items: Sequence[T], *, jobs: int) -> list[U]:
+    """Do the same work on several items at once; raises the first failure, after all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
+    return [future.result() for future in futures]
 
 
 def raise_several(failures: Mapping[str, Ending], what: str) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.cli.house import find_root
+from pipeline.cli.house import DEBIAN_SUITE, find_root
 from pipeline.ports.artifacts import Artifacts
 from pipeline.ports.base_facts import earlier_names, read_base_facts
 from pipeline.ports.log import Log
@@ -114,7 +114,9 @@ def _count_commits(workdir: Workdir, snapshot: Snapshot, log: Log) -> CountCommi
 
         source = snapshot.manifest.component(component).source
         try:
-            return len(Mirrors(workdir.mirrors, log=log).log_between(source, old, new))
+            suite = snapshot.manifest.base.suite or DEBIAN_SUITE
+            mirrors = Mirrors(workdir.mirrors, log=log, suite=suite)
+            return len(mirrors.log_between(source, old, new))
         except (Failed, Trouble):
             return None  # a rewritten branch, a mirror that is gone: it only gives the number
 

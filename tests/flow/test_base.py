@@ -257,6 +257,17 @@ def test_packages_become_a_tree_and_a_newer_one_another_key(
     assert importer.repo.read(commit, "/usr/lib/library.txt") == b"3-1\n"
 
 
+def test_packages_that_are_only_unpacked_still_say_whose_each_file_is(
+    importer: Importer, tmp_path: Path
+) -> None:
+    make_archive(tmp_path / "archive")
+    result = importer.go(debian_base(tmp_path / "archive"))
+    commit = result.variants["runtime"]
+    text = importer.repo.read(commit, "/usr/lib/sysimage/dpkg/info/tool.list").decode()
+    assert "/usr/bin/tool" in text.splitlines()
+    assert "/usr/lib/library.txt" not in text
+
+
 def test_an_archive_that_moved_on_after_resolving_is_trouble(
     importer: Importer, tmp_path: Path
 ) -> None:

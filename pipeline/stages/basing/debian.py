@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian as a base: what lists of packages stand for today, and their root file systems."""
 
+import io
+import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +122,21 @@ def _unpack(apt: PrivateApt, packages: Mapping[str, str], *, into: Path, log: Lo
     for package in apt.download(packages, into / "packages"):
         archives.append(package.with_suffix(".tar"))
         unpack_to_tar(package, archives[-1], log=log)
-    return Fetched(archives=tuple(archives), packages=packages)
+    lists = into / "packages" / "lists.tar"
+    _write_lists(archives, lists)
+    return Fetched(archives=(*archives, lists), packages=packages)
+
+
+def _write_lists(archives: Sequence[Path], output: Path) -> None:
+    """Write dpkg's lists of files, by which a build tells what it used of which package."""
+    with tarfile.open(output, "w") as lists:
+        for path in archives:
+            with tarfile.open(path, "r:") as archive:
+                names = ["/" + name.removeprefix(".").strip("/") for name in archive.getnames()]
+            text = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+            info = tarfile.TarInfo(f"var/lib/dpkg/info/{path.name.partition('_')[0]}.list")
+            info.size, info.mode = len(text), 0o644
+            lists.addfile(info, io.BytesIO(text))
 
 
 def _apt(source: Archive, cache: Path, log: Log) -> PrivateApt:

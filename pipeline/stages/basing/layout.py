@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """To be raised with every change here that makes other trees of the same packages."""
 
 FACTORY = "usr/share/factory"
