@@ -25,33 +25,13 @@ from pipeline.words.suite import SuiteParameters
 from pipeline.words.symptoms import Cause, Symptom
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
+from vmtests.survey import PROGRAMS, SCRIPT, Survey, parse
 
 _DEADLINE_S = 10.0
 _ANSWER_S = 5.0
 """How long the answer may take to come back once the guest must have killed the script."""
 _SHELL_S = 3.0
 """How long the guest's shell may take to be there once a test wants it."""
-
-_SURVEYED = ("systemctl", "ostree")
-_SURVEY = """\
-for word in $(cat /proc/cmdline); do
-    case $word in ostree=*) at=${word#ostree=} ;; esac
-done
-if [ -n "$at" ] && real=$(readlink -f "/sysroot$at"); then
-    echo "deployment ${real##*/}" $(stat -c %d:%i / "$real")
-else
-    echo "deployment"
-fi
-for program in systemctl ostree; do
-    command -v $program >/dev/null && echo "has $program"
-done
-command -v systemctl >/dev/null &&
-    systemctl list-units --failed --plain --no-legend | while read -r unit rest; do
-        echo "failed $unit"
-    done
-exit 0
-"""
-"""What most suites ask first, in one go: without KVM each script costs a second."""
 
 
 class Machine:
@@ -77,7 +57,7 @@ class Machine:
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
         self._stack = ExitStack()
         self._following: Following | None = None
-        self._survey: list[list[str]] | None = None
+        self._survey: Survey | None = None
         self._said = ""
 
     # Its life
@@ -221,8 +201,8 @@ class Machine:
 
     def has(self, program: str) -> bool:
         """Tell whether the guest has a program in its PATH."""
-        if program in _SURVEYED:
-            return [program] in self._survey_lines("has")
+        if program in PROGRAMS:
+            return (self._survey or self.survey()).has(program)
         return self.shell(f"command -v {shlex.quote(program)}").code == 0
 
     def wait_for_unit(self, unit: str, *, timeout_s: float = 30.0) -> None:
@@ -258,20 +238,24 @@ class Machine:
         what = " ".join(word for word in (message, message_id, unit) if word)
         return following.wait(look, f"a journal entry {what}", timeout_s * self.speed)
 
-    def failed_units(self) -> tuple[str, ...]:
-        """List the units that have failed and are not well again."""
-        self._survey = None
-        told = {unit for unit, state in self.watch.units.items() if state == "failed"}
-        if self.has("systemctl"):
-            told = {words[0] for words in self._survey_lines("failed") if words}
-        return tuple(sorted(told))
+    def survey(self) -> Survey:
+        """Ask the guest for what most suites want to know, in one go; programs stay as they are."""
+        self._survey = parse(self._run("survey", SCRIPT, _DEADLINE_S).text.splitlines())
+        return self._survey
 
-    def booted_commit(self) -> str:
+    def failed_units(self, survey: Survey | None = None) -> tuple[str, ...]:
+        """List the units that have failed and are not well again; of now, or of a survey."""
+        found = survey or self.survey()
+        if found.has("systemctl"):
+            return found.failed
+        return tuple(sorted(unit for unit, state in self.watch.units.items() if state == "failed"))
+
+    def booted_commit(self, survey: Survey | None = None) -> str:
         """Tell the commit of the deployment that is the guest's root; empty for none."""
-        found = self._survey_lines("deployment")
+        found = (survey or self._survey or self.survey()).about("deployment")
         if not found:
             raise GuestFailed("the guest cannot tell its deployment", cause=Cause.WRONG_COMMIT)
-        name, *ids = found[0] or [""]
+        name, *ids = found[0].split() or [""]
         if name and (len(ids) != 2 or ids[0] != ids[1]):
             raise GuestFailed(
                 f"the guest's root is not its deployment {name}", cause=Cause.WRONG_COMMIT
@@ -304,12 +288,6 @@ class Machine:
         if self._following is None:
             raise GuestFailed("the machine is not running", cause=Cause.POWERED_OFF)
         return self._following
-
-    def _survey_lines(self, topic: str) -> list[list[str]]:
-        """Tell the survey's lines on a topic, as words; asks the guest once a boot."""
-        if self._survey is None:
-            self._survey = [line.split() for line in self.shell(_SURVEY).text.splitlines()]
-        return [words[1:] for words in self._survey if words[:1] == [topic]]
 
     def _is_started(self, unit: str) -> bool:
         if self.watch.units.get(unit) == "failed":

@@ -8,15 +8,29 @@ import sys
 from pathlib import Path
 
 from pipeline.cli import manifest_commands
-from pipeline.cli.house import find_root, init, read_settings
+from pipeline.cli.house import find_root, init, must_be_new, read_settings
+from pipeline.cli.sample import Sample, is_sample
+from pipeline.cli.terminal import live, stdout_sink
+from pipeline.ports.log import Log
 from pipeline.words.errors import EXIT_PASSED, Trouble
 
 
 def do_init(options: argparse.Namespace) -> int:
-    """Make a work directory."""
-    init(options.directory, options.manifest)
-    print(f"{options.directory} is a work directory for {options.manifest}")
-    print(f"next: ostci -C {options.directory} run")
+    """Make a work directory; for a sample, with repositories that can be pushed to."""
+    directory: Path = options.directory
+    manifest: Path = options.manifest
+    must_be_new(directory)
+    if is_sample(manifest):
+        sample = Sample(
+            directory.absolute() / "sample", log=Log(stdout_sink(verbose=options.verbose))
+        )
+        sample.make(manifest)
+        manifest = sample.manifest
+        for component in sample.components():
+            print(f"a git repository of {component}: {sample.repository(component)}")
+    init(directory, manifest)
+    print(f"{directory} is a work directory for {manifest}")
+    print(f"next: ostci -C {directory} run")
     return EXIT_PASSED
 
 
@@ -35,8 +49,6 @@ def do_schema(_options: argparse.Namespace) -> int:
 def do_doctor(options: argparse.Namespace) -> int:
     """Try every prerequisite."""
     from pipeline.cli.doctor import examine
-    from pipeline.cli.terminal import live, stdout_sink
-    from pipeline.ports.log import Log
 
     sink = stdout_sink(verbose=options.verbose)
     with live(sink):

@@ -165,6 +165,9 @@ def build(passage: Passage, *, force: frozenset[str] = frozenset()) -> None:
         passage.tell(_build_summary(result))
         error = result.error()
         if error is not None:
+            kept = [one.component for one in result.components if one.failed_ref]
+            if kept:
+                error.hint = f"enter the build that failed: {passage.enter(kept[0])}"
             raise error
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline.cli.house import House, init
 from pipeline.cli.main import main as run_main
 from pipeline.cli.record import records
-from pipeline.cli.sample import Sample
+from pipeline.cli.sample import STORY, Sample
 from pipeline.cli.terminal import TerminalSink
 from pipeline.ports import process
 from pipeline.ports.files import remove_tree
@@ -51,7 +51,7 @@ class Story:
 
 def read_story(manifest: Path) -> Story:
     """Read the sample's ``demo.json``."""
-    found = json.loads((manifest.with_suffix("") / "demo.json").read_text())
+    found = json.loads((manifest.with_suffix("") / STORY).read_text())
     return Story(change=Push(**found["change"]), breakage=Push(**found["breakage"]))
 
 

@@ -84,10 +84,15 @@ def read_settings(root: Path) -> Settings:
     )
 
 
-def init(root: Path, manifest: Path) -> None:
-    """Make a work directory for a manifest; raises BadInput where there is one already."""
+def must_be_new(root: Path) -> None:
+    """Raise BadInput where there is a work directory already."""
     if (root / SETTINGS).exists():
         raise BadInput(f"{root} is a work directory already", hint=f"edit {root / SETTINGS}")
+
+
+def init(root: Path, manifest: Path) -> None:
+    """Make a work directory for a manifest; raises BadInput where there is one already."""
+    must_be_new(root)
     if not manifest.is_file():
         raise BadInput(f"there is no manifest {manifest}")
     root.mkdir(parents=True, exist_ok=True)

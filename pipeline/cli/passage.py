@@ -100,6 +100,11 @@ class Passage:
         root = shlex.quote(str(self.house.workdir.root))
         return f"ostci -C {root} {stage} --run {self.run.version}"
 
+    def enter(self, component: str) -> str:
+        """Write the command that enters the build of a component of this run."""
+        root = shlex.quote(str(self.house.workdir.root))
+        return f"ostci -C {root} shell {component} --run {self.run.version}"
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Be in a stage: its time and ending are recorded, also when it raises."""

@@ -22,8 +22,15 @@ _IDENTITY = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
 }
+STORY = "demo.json"
+"""Is in a sample's folder: what its demo does."""
 PLACEHOLDER = "git:./"
 """How a sample's manifest names the folder of its own components."""
+
+
+def is_sample(manifest: Path) -> bool:
+    """Tell whether a manifest has the sources of its own components in a folder beside it."""
+    return (manifest.with_suffix("") / STORY).is_file()
 
 
 class Sample:
@@ -47,6 +54,10 @@ class Sample:
             self.push(source.name, "Initial version")
         text = manifest.read_text().replace(f"{PLACEHOLDER}{sources.name}/", f"{PLACEHOLDER}git/")
         write_text(self.manifest, text)
+
+    def components(self) -> list[str]:
+        """List the components that have a repository here."""
+        return sorted(path.name for path in (self.root / "git").iterdir())
 
     def repository(self, component: str) -> Path:
         """Tell where the repository of a component is; its work tree can be edited."""

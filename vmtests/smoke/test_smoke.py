@@ -7,6 +7,7 @@ from pipeline.words.refs import Commit
 from pipeline.words.symptoms import Cause
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
+from vmtests.survey import Survey
 
 OF_ONE_PROGRAM = {
     Cause.FAILED_UNIT,
@@ -40,6 +41,12 @@ def shows_no(machine: Machine, *causes: Cause) -> None:
     booted(machine)
 
 
+@pytest.fixture(scope="module")
+def survey(machine: Machine) -> Survey:
+    """What the guest says of itself once it has booted; asked once for all tests."""
+    return booted(machine).survey()
+
+
 def test_the_machine_reaches_its_target(machine: Machine) -> None:
     outcome = machine.watch.outcome
     if outcome.cause in OF_ONE_PROGRAM:
@@ -48,20 +55,21 @@ def test_the_machine_reaches_its_target(machine: Machine) -> None:
         raise GuestFailed(outcome.message, cause=outcome.cause)
 
 
-def test_the_booted_deployment_is_the_commit_under_test(machine: Machine, commit: Commit) -> None:
-    found = booted(machine).booted_commit()
+def test_the_booted_deployment_is_the_commit_under_test(
+    machine: Machine, survey: Survey, commit: Commit
+) -> None:
+    found = machine.booted_commit(survey)
     if found != commit:
         raise GuestFailed(
             f"the guest runs {found or 'no deployment'}, not {commit}", cause=Cause.WRONG_COMMIT
         )
 
 
-def test_ostree_in_the_guest_says_the_same(machine: Machine, commit: Commit) -> None:
-    if not booted(machine).has("ostree"):
+def test_ostree_in_the_guest_says_the_same(survey: Survey, commit: Commit) -> None:
+    if not survey.has("ostree"):
         pytest.skip("the tree has no ostree")
-    status = machine.succeeds(["ostree", "admin", "status"])
-    first = next((line for line in status.splitlines() if line.startswith("* ")), "")
-    assert f" {commit}.0" in first, f"ostree admin status says: {status}"
+    first = next((line for line in survey.status if line.startswith("* ")), "")
+    assert f" {commit}.0" in first, f"ostree admin status says: {survey.status}"
 
 
 def test_every_required_message_was_seen(machine: Machine) -> None:
@@ -72,9 +80,9 @@ def test_no_forbidden_message_was_seen(machine: Machine) -> None:
     shows_no(machine, Cause.FORBIDDEN)
 
 
-def test_no_unit_failed(machine: Machine) -> None:
+def test_no_unit_failed(machine: Machine, request: pytest.FixtureRequest) -> None:
     shows_no(machine, Cause.FAILED_UNIT, Cause.START_TIMEOUT)
-    failed = machine.failed_units()
+    failed = machine.failed_units(request.getfixturevalue("survey"))
     if failed:
         raise GuestFailed(f"failed units: {', '.join(failed)}", cause=Cause.FAILED_UNIT)
 
@@ -96,4 +104,4 @@ def test_no_unexpected_error_message(machine: Machine) -> None:
 
 
 def test_the_machine_is_still_there(machine: Machine) -> None:
-    booted(machine).succeeds(["true"])
+    assert booted(machine).is_alive(), "the machine is gone"
