@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What every test may ask for: a log in memory, a work directory, a fresh repository."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline.ports.log import ListSink, Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.workdir import Workdir
+
+# The same examples every time, so that a red test is of the change at hand; a long campaign looks
+# further: HYPOTHESIS_PROFILE=wide.
+_slow = [HealthCheck.too_slow]  # a busy machine is no fault of a test
+settings.register_profile("check", derandomize=True, deadline=None, suppress_health_check=_slow)
+settings.register_profile("wide", max_examples=2000, deadline=None, suppress_health_check=_slow)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
 from typing import Any
 
 from pipeline.words.manifest import Source, SourceKind
@@ -126,3 +127,60 @@ def closed_port() -> int:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
     return found
+
+
+def wait_until(happened: Callable[[], bool], within_s: float = 30.0) -> None:
+    """Wait for a fact of another process."""
+    until = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)
+
+
+@dataclass
+class Stalling:
+    """A server that falls silent amid an answer until it is let go."""
+
+    url: str
+    let_go: Event
+    is_silent: Event
+    connections: int = 0
+
+
+@contextmanager
+def stalling(url: str, after: int = 300_000) -> Iterator[Stalling]:
+    """Stand before a server of git; after so many bytes of an answer nothing comes any more."""
+    scheme, _, address = url.partition("://")
+    port = int(address.rpartition(":")[2])
+    state = Stalling(url="", let_go=Event(), is_silent=Event())
+
+    class Between(StreamRequestHandler):
+        def handle(self) -> None:
+            state.connections += 1
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                Thread(target=_pass_on, args=(self.connection, server), daemon=True).start()
+                _pass_on(server, self.connection, after, state)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Between) as between:
+        between.daemon_threads = True
+        Thread(target=between.serve_forever, daemon=True).start()
+        state.url = f"{scheme}://127.0.0.1:{between.server_address[1]}"
+        try:
+            yield state
+        finally:
+            state.let_go.set()
+            between.shutdown()
+
+
+def _pass_on(
+    one: socket.socket, other: socket.socket, after: int = 0, state: Stalling | None = None
+) -> None:
+    passed = 0
+    with suppress(OSError):  # either side may have gone
+        while data := one.recv(1 << 15):
+            other.sendall(data)
+            passed += len(data)
+            if state is not None and passed > after:
+                state.is_silent.set()
+                state.let_go.wait(60)
+        other.shutdown(socket.SHUT_WR)

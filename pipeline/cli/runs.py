@@ -15,7 +15,7 @@ from pipeline.cli.record import records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
 from pipeline.ports.files import symlink
-from pipeline.ports.log import FileSink
+from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.run import RunEnding, RunRecord
@@ -42,8 +42,7 @@ def do_run(options: argparse.Namespace) -> int:
 def _go(
     house: House, run: RunDir, overrides: Mapping[str, Path], options: argparse.Namespace
 ) -> int:
-    file = FileSink(run.log)
-    with house.log.also(file):
+    with file_sink(run.log) as file, house.log.also(file):
         passage = Passage(house, run)
         house.log.fact(f"run {run.version} of {house.manifest.osname}")
         try:
@@ -51,15 +50,12 @@ def _go(
         except BaseException as error:
             passage.end(error)
             raise
-        finally:
-            file.close()
-        if same is None:
-            passage.end(None)
-            symlink(
-                house.workdir.root / "last-passed", os.path.relpath(run.path, house.workdir.root)
-            )
-            return EXIT_PASSED
-        return _end_as(passage, same)
+        if same is not None:
+            return _end_as(passage, same)
+        passage.end(None)
+        last = os.path.relpath(run.path, house.workdir.root)
+        symlink(house.workdir.root / "last-passed", last)
+        return EXIT_PASSED
 
 
 def _stages(

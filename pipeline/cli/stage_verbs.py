@@ -16,7 +16,7 @@ from pipeline.cli.passage import Passage
 from pipeline.cli.repair import locked
 from pipeline.cli.runs import parse_overrides, print_result
 from pipeline.cli.terminal import live
-from pipeline.ports.log import FileSink
+from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED
 from pipeline.words.run import RunEnding
@@ -91,12 +91,10 @@ def _do(
     house, sink = open_with_sink(options)
     with live(sink), locked(house, f"ostci {verb}", wait_s=options.wait):
         run = _run_for(house, options, verb, new=new)
-        file = FileSink(run.log)
         try:
-            with house.log.also(file):
+            with file_sink(run.log) as file, house.log.also(file):
                 _work(Passage(house, run), work)
         finally:
-            file.close()
             if options.json:
                 print_result(run, result or verb)
     return EXIT_PASSED

@@ -6,9 +6,11 @@ The same snapshot gives the same files whenever, wherever and as whomever they a
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, trees
 from pipeline.ports.files import remove_tree
 from pipeline.ports.git import Mirrors
 from pipeline.ports.git_commands import IDENTITY
@@ -18,6 +20,12 @@ from pipeline.words.errors import Failed, Trouble
 from pipeline.words.manifest import Component, Source, SourceKind
 from pipeline.words.snapshot import Pin, Snapshot
 
+_DIFF = re.compile(rb"^(?:diff |--- |Index: )", re.MULTILINE)
+_HEADER = re.compile(
+    rb".*^(?:From[: ]|# HG changeset patch|# This series applies on GIT commit)",
+    re.MULTILINE | re.DOTALL,
+)
+"""What git-am(1) knows a patch by: a mail, or what Mercurial and StGit write."""
 META = "_ostbuild-meta.json"
 """The original's: what a source is, for build scripts that want to know."""
 
@@ -42,8 +50,25 @@ def check_out(
         meta = {"name": component.name, "src": _src(component.source), "revision": pin.revision}
         text = json.dumps(meta | {"config-opts": list(component.config_opts)}, indent=2)
         target = into / META
-        target.unlink(missing_ok=True)
+        remove_tree(target)
         target.write_text(text + "\n")
+        _settle(into, max(pin.commit_time, 1), component.name)
+
+
+def _settle(into: Path, time_s: int, name: str) -> None:
+    """Give all one time and plain modes: neither the clock nor the umask is to be seen."""
+    try:
+        for entry in trees.entries(into):
+            if entry.is_directory or entry.is_file:
+                is_program = entry.is_directory or bool(entry.status.st_mode & 0o100)
+                os.chmod(entry.name, 0o755 if is_program else 0o644, dir_fd=entry.where)
+            times = (time_s, time_s)
+            os.utime(entry.name, times, dir_fd=entry.where, follow_symlinks=False)
+    except trees.TooDeep as error:
+        told = f"the source has directories nested deeper than {trees.DEEPEST}"
+        raise Failed(told, where=name) from error
+    into.chmod(0o755)
+    os.utime(into, (time_s, time_s))
 
 
 def _src(source: Source) -> str:
@@ -94,6 +119,12 @@ def _patched(
     argv += ["--keep-cr", "--whitespace=nowarn", "-"]
     for patch in patches:
         text = read_patch(snapshot, patch, pin.patches[patch], mirrors)
+        if not _HEADER.match(_DIFF.split(text)[0]):
+            raise Failed(
+                f"the patch {patch} has no author and subject, which git am wants",
+                where=name,
+                hint="commit the change, and make the patch with git format-patch",
+            )
         try:
             git.run(argv, cwd=into, env=IDENTITY, input=text)
         except process.CommandError as error:
@@ -109,7 +140,7 @@ def _conflict(finished: process.Finished) -> str:
     """Tell what git says of a patch without what it advises people to type."""
     lines = [*finished.text.splitlines(), *finished.error_text.splitlines()]
     told = [line for line in lines if line.startswith(("CONFLICT", "error: ", "fatal: "))]
-    return "; ".join(told or lines)[:500]
+    return "; ".join(told or lines[:1])[:500]
 
 
 def _borrow(source: Source, pin: Pin, into: Path, mirrors: Mirrors) -> None:

@@ -7,7 +7,6 @@ changelog. Several versions imported one after another are a history.
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,8 @@ from urllib.parse import unquote
 from pipeline.ports import process
 from pipeline.ports.files import lock, remove_tree, write_text
 from pipeline.ports.git_commands import Git
-from pipeline.ports.imports import commit_tree
+from pipeline.ports.git_fetch import clear, make_bare
+from pipeline.ports.imports import commit_tree, room_beside
 from pipeline.ports.mmdebstrap import Archive, PrivateApt, archive
 from pipeline.words.errors import Failed
 from pipeline.words.refs import Revision
@@ -54,7 +54,8 @@ class DebianSources:
             if versions and self._ref(repository, _chain_ref(versions)) is not None:
                 return
             self._apt.update(max_age_s=max(max_age_s, _LISTS_AGE_S))
-            self._make(repository)
+            make_bare(repository, git=self._git)
+            clear(repository)
             if not versions:
                 found = self._import(name, self._newest(name), repository)
                 self._set(repository, _newest_ref(), found)
@@ -83,17 +84,9 @@ class DebianSources:
         digest = hashlib.sha256(" ".join(lines).encode()).hexdigest()[:16]
         return PrivateApt(source, self._downloads / "apt-sources" / digest, log=self._git.log)
 
-    def _make(self, repository: Path) -> None:
-        if not (repository / "HEAD").is_file():
-            making = repository.with_suffix(".making")
-            remove_tree(making)
-            making.parent.mkdir(parents=True, exist_ok=True)
-            self._git.run(["init", "--quiet", "--bare", "--template=", making])
-            making.rename(repository)
-
     def _newest(self, name: str) -> str:
         """Ask apt for the newest version's .dsc file; its name stands for the version."""
-        said = self._get_source(name, ["--print-uris", "--download-only", "--", name], None)
+        said = self._get_source(name, ["--print-uris", "--", name], None)
         found = _DSC.search(said)
         if found is None:
             raise Failed(f"the archive has no source package {name}", where=f"debian:{name}")
@@ -109,14 +102,15 @@ class DebianSources:
             return known
         with self._git.log.step(f"import {version}", about=name):
             files = self._download(name, version)
-            with tempfile.TemporaryDirectory(prefix="unpack-", dir=repository.parent) as place:
-                found = self._commit(files, Path(place) / "tree", repository, parent)
+            with room_beside(repository) as room:
+                found = self._commit(files, room / "tree", repository, parent)
         self._set(repository, ref, found)
         return found
 
     def _get_source(self, name: str, argv: Sequence[str], cwd: Path | None) -> str:
         try:
-            return self._apt.get_source(argv, cwd)
+            # Else apt takes the name of a binary package first, for whatever source it is of.
+            return self._apt.get_source(["--only-source", "--download-only", *argv], cwd)
         except process.CommandError as error:
             told = _ABSENT.search(error.finished.error_text)
             if told is None:
@@ -137,7 +131,7 @@ class DebianSources:
                 remove_tree(place)
                 place.mkdir(parents=True)
                 wanted = name if is_newest else f"{name}={version}"
-                self._get_source(name, ["--download-only", "--", wanted], place)
+                self._get_source(name, ["--", wanted], place)
                 write_text(place / "done", "")
         found = sorted(place.glob("*.dsc"))
         if len(found) != 1 or (is_newest and found[0].name != version):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.ports import work_copy
 from pipeline.ports.debsource import DebianSources
@@ -118,7 +118,7 @@ class Mirrors:
     ) -> None:
         if depth > _DEEPEST:
             raise Failed(f"submodules are nested deeper than {_DEEPEST}", where=url)
-        for one in list_submodules(mirror, revision, git=self.git):
+        for one in list_submodules(mirror, revision, where=url, git=self.git):
             inner = absolute_url(one.url, url)
             self._fetch_git(inner, max_age_s, [one.revision], one.revision)
             place = self._git_path(inner)
@@ -164,9 +164,7 @@ class Mirrors:
         if source.kind is not SourceKind.GIT or not pin.submodules:
             return
         for one, mirror in self._walk(source.location, self._need(source), pin.revision, ""):
-            place = into / one.path
-            place.mkdir(parents=True, exist_ok=True)
-            self._write(mirror, one.revision, place)
+            self._write(mirror, one.revision, _room_for(one.path, into, source.location))
 
     def _write(self, mirror: Path, revision: Revision, into: Path) -> None:
         index = into.with_name(f".{into.name}.index")
@@ -200,7 +198,9 @@ class Mirrors:
         what = ["--max-count", str(_MOST_SUBJECTS), f"{old}..{new}"]
         argv: list[str | Path] = ["--git-dir", mirror, "log", f"--format={_FIELDS}"]
         argv += what if is_known else ["--max-count", "1", new]
-        return [_git_commit(line) for line in self.git.run([*argv, "--"]).text.splitlines()]
+        # A subject may hold what Python, unlike git, takes for the end of a line.
+        lines = self.git.run([*argv, "--"]).text.split("\n")
+        return [_git_commit(line) for line in lines if line]
 
     def diffstat(self, source: Source, old: Revision, new: Revision) -> str:
         """Sum up what files changed between two revisions, as ``git diff --stat`` has it."""
@@ -269,7 +269,7 @@ class Mirrors:
         self, url: str, mirror: Path, revision: Revision, prefix: str
     ) -> Iterator[tuple[Submodule, Path]]:
         """List all submodules with their mirrors, a module before those within it."""
-        for one in list_submodules(mirror, revision, git=self.git):
+        for one in list_submodules(mirror, revision, where=url, git=self.git):
             inner = absolute_url(one.url, url)
             place = self._git_path(inner)
             yield replace(one, path=f"{prefix}{one.path}"), place
@@ -285,6 +285,18 @@ def _names(source: Source) -> list[str]:
         # The original's manifests name any revision as a tag.
         return [f"refs/tags/{source.tag}", f"refs/heads/{source.tag}", source.tag]
     return [f"refs/heads/{source.branch}"]
+
+
+def _room_for(path: str, into: Path, where: str) -> Path:
+    """Make the directory of a submodule; a patch may have put a link there, to anywhere."""
+    place = into
+    for part in PurePosixPath(path).parts:
+        place = place / part
+        if place.is_symlink() or place.is_file():
+            told = f"there is a file or a link where its submodule {path} goes"
+            raise Failed(told, where=where)
+        place.mkdir(exist_ok=True)
+    return place
 
 
 def _missing(source: Source) -> str:

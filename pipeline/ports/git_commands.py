@@ -24,6 +24,8 @@ SETTINGS = """\
 [core]
 	hooksPath = /dev/null
 	fsmonitor = false
+	# Else ~/.config/git/attributes decides on line ends.
+	attributesFile = /dev/null
 	protectHFS = true
 	protectNTFS = true
 [transfer]
@@ -49,7 +51,11 @@ SETTINGS = """\
 	allow = never
 """
 """Ours alone: what the person or the machine has set for git is not read."""
-_KEPT = ("SSH_AUTH_SOCK", "http_proxy", "https_proxy", "no_proxy", "HOME", "USER", "LOGNAME")
+_KEPT = (
+    *("SSH_AUTH_SOCK", "HOME", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
 IDENTITY = {
     "GIT_AUTHOR_NAME": "ostci",
     "GIT_AUTHOR_EMAIL": "ostci@localhost",
@@ -63,15 +69,12 @@ class Git:
 
     def __init__(self, directory: Path, *, log: Log) -> None:
         self._settings = directory / "gitconfig"
+        self._is_written = False
         self.log = log
 
     def environment(self, **more: str) -> dict[str, str]:
         """Tell all that git sees of the environment."""
-        if not self._settings.is_file():
-            allowed = "".join(
-                f'[protocol "{scheme}"]\n\tallow = always\n' for scheme in GIT_SCHEMES
-            )
-            write_text(self._settings, SETTINGS + allowed)
+        self._write_settings()
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         return {
             **kept,
@@ -88,6 +91,16 @@ class Git:
             "GIT_OPTIONAL_LOCKS": "0",
             **more,
         }
+
+    def _write_settings(self) -> None:
+        """Have the file of settings as this version wants it, whoever wrote it last."""
+        if self._is_written and self._settings.is_file():
+            return
+        allowed = "".join(f'[protocol "{scheme}"]\n\tallow = always\n' for scheme in GIT_SCHEMES)
+        wanted = SETTINGS + allowed
+        if not self._settings.is_file() or self._settings.read_text() != wanted:
+            write_text(self._settings, wanted)
+        self._is_written = True
 
     def run(
         self,

@@ -163,6 +163,16 @@ class FileSink:
         self._file.close()
 
 
+@contextmanager
+def file_sink(path: Path) -> Iterator[FileSink]:
+    """Keep a log in a file for the length of the ``with``."""
+    sink = FileSink(path)
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
 class ListSink:
     """Keep lines in memory, for tests and for results that quote the log."""
 

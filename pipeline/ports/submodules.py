@@ -13,6 +13,7 @@ from pipeline.ports.git_commands import Git
 from pipeline.words.errors import Failed
 from pipeline.words.refs import Revision
 
+_BAD = re.compile(r"bad config|bad numeric|bad boolean")
 _SETTING = re.compile(r"submodule\.(.*)\.(path|url)", re.DOTALL)
 
 
@@ -25,12 +26,19 @@ class Submodule:
     revision: Revision
 
 
-def list_submodules(mirror: Path, revision: Revision, *, git: Git) -> list[Submodule]:
-    """List the submodules of a revision; raises Failed for one that has no URL."""
+def list_submodules(mirror: Path, revision: Revision, *, where: str, git: Git) -> list[Submodule]:
+    """List the submodules of a revision; raises Failed for one that has no URL.
+
+    Without ``.gitmodules`` there are none, whatever links the tree has. ``where`` is whose they
+    are, for people.
+    """
     blob = f"{revision}:.gitmodules"
     argv: list[str | Path] = ["--git-dir", mirror, "config", "--blob", blob, "--null", "--list"]
     done = git.run(argv, ok=())
     if done.code != 0:
+        if _BAD.search(done.error_text):
+            told = done.error_text.removeprefix("fatal: ")
+            raise Failed(f".gitmodules cannot be read: {told}", where=where)
         return []
     named: dict[str, dict[str, str]] = {}
     for entry in filter(None, done.stdout.decode("utf-8", "replace").split("\0")):
@@ -40,15 +48,15 @@ def list_submodules(mirror: Path, revision: Revision, *, git: Git) -> list[Submo
             named.setdefault(found[1], {})[found[2]] = value
     urls = {one["path"]: one.get("url", "") for one in named.values() if "path" in one}
     return [
-        Submodule(path=path, url=_url_of(urls, path), revision=at)
+        Submodule(path=path, url=_url_of(urls, path, where), revision=at)
         for path, at in _links(mirror, revision, git=git).items()
     ]
 
 
-def _url_of(urls: dict[str, str], path: str) -> str:
+def _url_of(urls: dict[str, str], path: str, where: str) -> str:
     url = urls.get(path, "")
     if not url:
-        raise Failed(f".gitmodules has no URL for the submodule {path}")
+        raise Failed(f".gitmodules has no URL for the submodule {path}", where=where)
     return url
 
 

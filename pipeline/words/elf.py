@@ -33,7 +33,7 @@ def read_links(data: bytes) -> Links:
         raise ValueError("not a 64-bit little-endian ELF file")
     try:
         return _read(data)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged ELF file: {error}") from error
 
 

@@ -11,8 +11,11 @@ from pipeline.words.errors import Failed
 from pipeline.words.findings import Wrong
 from pipeline.words.manifest_sources import check_url
 
-_ENDS = (".git", ".bare")
+_ENDS = (".git", ".bare", ".lock", ".making")
+"""What mirrors, and the files beside them, end in: no directory above a mirror does."""
 _LONGEST = 200
+_LONGEST_PLACE = 2000
+"""Half of what the kernel takes: the other half is for the work directory and git's own."""
 
 
 def mirror_place(url: str) -> str:
@@ -27,7 +30,10 @@ def mirror_place(url: str) -> str:
     inner = [host] if host else []
     places = [_quoted(part, inner=True) for part in [*inner, *parts]]
     name = _quoted(last, inner=False)
-    return "/".join([kind, *places, name if name.endswith(".git") else f"{name}.bare"])
+    place = "/".join([kind, *places, name if name.endswith(".git") else f"{name}.bare"])
+    if len(place) > _LONGEST_PLACE:
+        raise Failed(f"a URL with a path of {len(place)} characters", where=url[:80])
+    return place
 
 
 def _quoted(part: str, *, inner: bool) -> str:

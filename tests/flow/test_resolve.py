@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Resolve with real repositories: what is pinned, what fails, and whom it concerns."""
 
+import os
+import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.ports.files import sha256_file
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import ListSink, Log
 from pipeline.stages.resolve import ResolveRequest, ResolveResult, resolve
@@ -194,3 +198,116 @@ def test_a_child_that_fails_fails_its_parent(mirrors: Mirrors, log: Log, upstrea
     found = run(manifest(component), mirrors, log)
     assert "child inner" in str(found.failures["zlib"])
     assert "there is no branch none" in str(found.failures["zlib"])
+
+
+def test_all_patches_that_are_missing_are_told_at_once(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    patches = git_repo(tmp_path / "up" / "patches")
+    (patches.path / "all").mkdir()
+    (patches.path / "all" / "good.patch").write_text("x")
+    patches.commit("patches")
+    child = Child(name="inner", source=git_source(upstream), patches=("c.patch",))
+    component = Component(
+        name="zlib",
+        source=git_source(upstream),
+        patches=("a.patch", "good.patch", "../b.patch"),
+        children=(child,),
+    )
+    given = replace(manifest(component, patches=git_source(patches)), patches_subdir="all")
+    error = run(given, mirrors, log).failures["zlib"]
+    assert isinstance(error, BadInput)
+    assert [one.message for one in error.problems] == [
+        f"there is no patch all/{name}" for name in ("a.patch", "../b.patch", "c.patch")
+    ]
+
+
+def test_many_sources_are_fetched_at_once_within_the_bound(
+    mirrors: Mirrors, log: Log, tmp_path: Path
+) -> None:
+    components = [
+        Component(name=f"c{n}", source=git_source(git_repo(tmp_path / "up" / f"c{n}")))
+        for n in range(6)
+    ]
+    at_once, most = 0, 0
+    guard = threading.Lock()
+
+    class Counting(Mirrors):
+        def fetch(self, source: Source, *, max_age_s: float = 0.0) -> None:
+            nonlocal at_once, most
+            with guard:
+                at_once += 1
+                most = max(most, at_once)
+            super().fetch(source, max_age_s=max_age_s)
+            with guard:
+                at_once -= 1
+
+    found = run(manifest(*components), Counting(mirrors.root, log=log), log, jobs=3)
+    assert not found.failures
+    assert 1 < most <= 3
+
+
+def test_the_same_is_resolved_to_the_same_on_two_machines(
+    log: Log, upstream: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.tar"
+    subprocess.run(["tar", "-cf", archive, "-C", upstream.path, "file.txt"], check=True)
+    checksum = sha256_file(archive)
+    given = manifest(
+        Component(name="git", source=git_source(upstream)),
+        Component(
+            name="tar",
+            source=Source(kind=SourceKind.TARBALL, location=str(archive), checksum=checksum),
+        ),
+    )
+    here = run(given, Mirrors(tmp_path / "here", log=log), log).snapshot
+    for name, value in (("TZ", "Pacific/Kiritimati"), ("LC_ALL", "C"), ("LANG", "tr_TR.UTF-8")):
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        there = run(given, Mirrors(tmp_path / "there", log=log), log).snapshot
+    finally:
+        os.umask(before)
+    assert here.pins == there.pins
+    assert here.digest == there.digest
+
+
+def test_a_branch_that_moves_to_another_commit_of_the_same_files_is_another_snapshot(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    given = manifest(Component(name="zlib", source=git_source(upstream)))
+    first = run(given, mirrors, log).snapshot.pins["zlib"]
+    upstream.commit("nothing but words")
+    second = run(given, mirrors, log).snapshot.pins["zlib"]
+    assert first.tree == second.tree and first.revision != second.revision
+
+
+def test_an_override_that_is_not_there_fails_its_component_alone(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    both = [Component(name=name, source=git_source(upstream)) for name in ("a", "b")]
+    found = run(manifest(*both), mirrors, log, overrides={"a": tmp_path / "none"})
+    assert set(found.snapshot.pins) == {"b"}
+    assert "there is no such directory" in str(found.failures["a"])
+
+
+def test_a_server_that_comes_back_is_asked_again(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    given = manifest(Component(name="zlib", source=git_source(upstream)))
+    gone = upstream.path.with_name("gone")
+    upstream.path.rename(gone)
+    assert isinstance(run(given, mirrors, log).failures["zlib"], Trouble)
+    gone.rename(upstream.path)
+    assert not run(given, mirrors, log).failures
+
+
+def test_a_dead_server_is_not_hidden_by_what_was_fetched_before(
+    mirrors: Mirrors, log: Log, upstream: GitRepo
+) -> None:
+    given = manifest(Component(name="zlib", source=git_source(upstream)))
+    run(given, mirrors, log)
+    upstream.path.rename(upstream.path.with_name("gone"))
+    assert isinstance(run(given, mirrors, log).failures["zlib"], Trouble)
+    offline = run(given, mirrors, log, fetch=frozenset())
+    assert set(offline.snapshot.pins) == {"zlib"}

@@ -3,6 +3,8 @@
 
 import json
 import os
+import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from pipeline.ports.checkout import META, check_out
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import Log
 from pipeline.stages.resolve import ResolveRequest, resolve
-from pipeline.words.errors import Failed
+from pipeline.words.errors import Failed, Trouble
 from pipeline.words.manifest import Base, BaseKind, Child, Component, Manifest, Source, SourceKind
 from pipeline.words.refs import Key
 from pipeline.words.snapshot import BasePin, Snapshot
@@ -45,14 +47,14 @@ def patches(tmp_path: Path, upstream: GitRepo) -> GitRepo:
 
 
 def snapshot_of(
-    component: Component, mirrors: Mirrors, log: Log, patches: GitRepo | None = None
+    component: Component, mirrors: Mirrors, log: Log, patches: GitRepo | Source | None = None
 ) -> Snapshot:
     manifest = Manifest(
         osname="os",
         base=Base(name="debian", kind=BaseKind.DEBIAN),
         components=(component,),
         targets=(),
-        patches=git_source(patches) if patches else None,
+        patches=git_source(patches) if isinstance(patches, GitRepo) else patches,
     )
     request = ResolveRequest(manifest=manifest, base=BasePin(key=Key("0" * 64)))
     result = resolve(request, mirrors=mirrors, log=log)
@@ -190,6 +192,185 @@ def test_the_same_snapshot_gives_the_same_files_for_whomever(
     check_out(component, other, tmp_path / "two", mirrors=again, log=log)
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert other.digest == snapshot.digest
+
+
+def stats(top: Path) -> dict[str, tuple[str, int]]:
+    """Tell mode and time of everything."""
+    found = {}
+    for path in [top, *sorted(top.rglob("*"))]:
+        status = path.lstat()
+        found[str(path.relative_to(top))] = (stat.filemode(status.st_mode), int(status.st_mtime))
+    return found
+
+
+@pytest.fixture
+def large(upstream: GitRepo, tmp_path: Path) -> Component:
+    """A component with all there can be: patches, submodules, children, a program, a link."""
+    program = upstream.path / "bin" / "program"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o775)
+    (upstream.path / "link").symlink_to("bin/program")
+    upstream.commit("program")
+    upstream.add_submodule(str(git_repo(tmp_path / "up" / "inner", in_txt="i\n").path), "sub")
+    child = git_repo(tmp_path / "up" / "child", file_txt=(upstream.path / "file.txt").read_text())
+    return Component(
+        name="zlib",
+        source=git_source(upstream),
+        patches=("one.patch",),
+        children=(
+            Child(name="child", source=git_source(child), patches=("one.patch",)),
+            Child(name="copy", source=Source(kind=SourceKind.LOCAL, location=str(child.path))),
+        ),
+    )
+
+
+def test_neither_the_time_nor_the_umask_of_a_checkout_can_be_seen(
+    mirrors: Mirrors, log: Log, patches: GitRepo, large: Component, tmp_path: Path
+) -> None:
+    snapshot = snapshot_of(large, mirrors, log, patches)
+    found = []
+    for number, umask in enumerate((0o077, 0o002)):
+        before = os.umask(umask)
+        try:
+            check_out(large, snapshot, tmp_path / str(number), mirrors=mirrors, log=log)
+        finally:
+            os.umask(before)
+        found.append(stats(tmp_path / str(number)))
+        (tmp_path / "up" / "child" / "file.txt").chmod(0o664)
+    assert found[0] == found[1]
+    assert found[0]["bin/program"] == ("-rwxr-xr-x", 1700000000)
+    assert found[0]["copy/file.txt"] == ("-rw-r--r--", 1700000000)
+    assert found[0]["sub"] == ("drwxr-xr-x", 1700000000)
+    assert found[0]["link"][0] == "lrwxrwxrwx"
+
+
+def test_files_of_another_user_can_be_patched(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, patches: GitRepo, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files to somebody else")
+    subprocess.run(["chown", "-R", "12345:12345", upstream.path], check=True)
+    component = Component(name="zlib", source=git_source(upstream), patches=("one.patch",))
+    snapshot = snapshot_of(component, mirrors, log, patches)
+    check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert "patched 3\n" in (tmp_path / "out" / "file.txt").read_text()
+
+
+def test_a_developers_own_attributes_change_nothing(
+    mirrors: Mirrors,
+    log: Log,
+    upstream: GitRepo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = tmp_path / "home" / ".config" / "git"
+    own.mkdir(parents=True)
+    (own / "attributes").write_text("* text eol=crlf\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    component = Component(name="zlib", source=git_source(upstream))
+    snapshot = snapshot_of(component, mirrors, log)
+    check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert b"\r" not in (tmp_path / "out" / "file.txt").read_bytes()
+
+
+BAD_PATCHES = {
+    "plain": (
+        b"--- a/file.txt\n+++ b/file.txt\n@@ -1,2 +1,2 @@\n-line 0\n+new 0\n line 1\n",
+        "has no author and subject",
+    ),
+    "empty": (b"", "has no author and subject"),
+    "prose": (b"a note, and no patch at all\n", "has no author and subject"),
+    "letter": (b"From: a <a@b>\nSubject: x\n\nno diff\n", "does not apply: .*empty"),
+    "outside": (
+        b"From: a <a@b>\nSubject: x\n\n---\ndiff --git a/../x b/../x\nnew file mode 100644\n"
+        b"--- /dev/null\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n",
+        "does not apply: .*(invalid path|bad git-diff)",
+    ),
+    "hook": (
+        b"From: a <a@b>\nSubject: x\n\n---\ndiff --git a/.git/hooks/x b/.git/hooks/x\n"
+        b"new file mode 100755\n--- /dev/null\n+++ b/.git/hooks/x\n@@ -0,0 +1 @@\n+x\n",
+        "does not apply: .*invalid path",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PATCHES)
+def test_what_is_no_patch_that_git_takes_is_refused(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, patches: GitRepo, tmp_path: Path, name: str
+) -> None:
+    text, told = BAD_PATCHES[name]
+    (patches.path / "bad.patch").write_bytes(text)
+    patches.commit("bad")
+    component = Component(name="zlib", source=git_source(upstream), patches=("bad.patch",))
+    snapshot = snapshot_of(component, mirrors, log, patches)
+    with pytest.raises(Failed, match=rf"the patch bad\.patch {told}") as refused:
+        check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert refused.value.where == "zlib"
+    assert "git format-patch" in refused.value.hint
+    assert not (tmp_path / "x").exists()
+
+
+def test_patches_may_lie_in_a_working_copy(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, patches: GitRepo, tmp_path: Path
+) -> None:
+    component = Component(name="zlib", source=git_source(upstream), patches=("one.patch",))
+    source = Source(kind=SourceKind.LOCAL, location=str(patches.path))
+    snapshot = snapshot_of(component, mirrors, log, source)
+    check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert "patched 3\n" in (tmp_path / "out" / "file.txt").read_text()
+    (patches.path / "one.patch").write_text("changed since\n")
+    with pytest.raises(Failed, match=r"one\.patch was changed since it was resolved"):
+        check_out(component, snapshot, tmp_path / "again", mirrors=mirrors, log=log)
+    (patches.path / "one.patch").unlink()
+    with pytest.raises(Trouble, match=r"one\.patch is gone since it was resolved"):
+        check_out(component, snapshot, tmp_path / "third", mirrors=mirrors, log=log)
+
+
+def test_a_file_of_dos_is_patched_as_it_is(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, patches: GitRepo, tmp_path: Path
+) -> None:
+    (upstream.path / "dos.txt").write_bytes(b"one\r\ntwo\r\n")
+    upstream.commit("dos")
+    (upstream.path / "dos.txt").write_bytes(b"one\r\n2\r\n")
+    (patches.path / "dos.patch").write_bytes(upstream.patch())
+    patches.commit("dos")
+    component = Component(name="zlib", source=git_source(upstream), patches=("dos.patch",))
+    snapshot = snapshot_of(component, mirrors, log, patches)
+    check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert (tmp_path / "out" / "dos.txt").read_bytes() == b"one\r\n2\r\n"
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_the_meta_file_takes_the_place_of_what_is_there(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path, kind: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    if kind == "link":
+        (upstream.path / META).symlink_to(outside)
+    else:
+        (upstream.path / META).mkdir()
+        (upstream.path / META / "file").write_text("x")
+    upstream.commit("meta")
+    component = Component(name="zlib", source=git_source(upstream))
+    snapshot = snapshot_of(component, mirrors, log)
+    check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
+    assert json.loads((tmp_path / "out" / META).read_text())["name"] == "zlib"
+    assert outside.read_text() == "x"
+
+
+def test_a_source_that_is_nested_beyond_all_sense_is_refused(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    deep = upstream.path.joinpath(*["d"] * 220)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    upstream.commit("deep")
+    component = Component(name="zlib", source=git_source(upstream))
+    snapshot = snapshot_of(component, mirrors, log)
+    with pytest.raises(Failed, match="nested deeper than 200"):
+        check_out(component, snapshot, tmp_path / "out", mirrors=mirrors, log=log)
 
 
 def test_the_original_meta_file_tells_the_revision(

@@ -57,6 +57,44 @@ def test_versions_of_two_suites_become_a_history(tmp_path: Path, downloads: Path
     argv = ["git", "--git-dir", str(mirrors.path(both)), "log", "--format=%s %H", pin.revision]
     history = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
     assert [line.rpartition(" ")[0] for line in history] == ["hello 2.10-3", "hello 2.10-2"]
+    old = Source(kind=SourceKind.DEBIAN, location="hello", versions=("2.10-2",))
+    mirrors.fetch(old)
+    between = mirrors.log_between(both, mirrors.pin(old).revision, pin.revision)
+    assert [one.subject for one in between] == ["hello 2.10-3"]
+    assert "debian/changelog" in mirrors.diffstat(both, mirrors.pin(old).revision, pin.revision)
+
+
+def test_what_a_killed_import_left_is_cleared_away(
+    tmp_path: Path, downloads: Path, log: Log
+) -> None:
+    mirrors = Mirrors(tmp_path / "mirrors", log=log, downloads=downloads)
+    mirrors.fetch(HELLO)
+    repository = mirrors.path(HELLO)
+    revision = mirrors.pin(HELLO).revision
+    for ref in ("refs/heads/newest", *_refs(repository, "refs/imports")):
+        subprocess.run(["git", "--git-dir", repository, "update-ref", "-d", ref], check=True)
+    for name in ("ostci-index.lock", "refs/heads/newest.lock", "packed-refs.lock"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("")
+    (repository.with_suffix(".unpacking") / "tree" / "half").mkdir(parents=True)
+    mirrors.fetch(HELLO)
+    assert mirrors.pin(HELLO).revision == revision
+
+
+def _refs(repository: Path, under: str) -> list[str]:
+    argv = ["git", "--git-dir", str(repository), "for-each-ref", "--format=%(refname)", under]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_version_may_have_an_epoch(tmp_path: Path, downloads: Path, log: Log) -> None:
+    mirrors = Mirrors(tmp_path / "mirrors", log=log, downloads=downloads)
+    newest = Source(kind=SourceKind.DEBIAN, location="zlib")
+    mirrors.fetch(newest)
+    version = mirrors.pin(newest).subject.split()[1]
+    assert version.startswith("1:")
+    named = Source(kind=SourceKind.DEBIAN, location="zlib", versions=(version,))
+    mirrors.fetch(named)
+    assert mirrors.pin(named).tree == mirrors.pin(newest).tree
 
 
 def test_a_version_or_package_that_the_archive_has_not_is_named(
@@ -66,8 +104,10 @@ def test_a_version_or_package_that_the_archive_has_not_is_named(
     old = Source(kind=SourceKind.DEBIAN, location="hello", versions=("0.1-1",))
     with pytest.raises(Failed, match=r"hello.*0\.1-1|0\.1-1.*hello"):
         mirrors.fetch(old)
-    with pytest.raises(Failed, match="no-such-package"):
-        mirrors.fetch(Source(kind=SourceKind.DEBIAN, location="no-such-package"))
+    for name in ("no-such-package", "zlib1g"):  # the other is a binary package of zlib
+        with pytest.raises(Failed, match=f"Unable to find a source package for {name}") as none:
+            mirrors.fetch(Source(kind=SourceKind.DEBIAN, location=name))
+        assert none.value.where == f"debian:{name}"
 
 
 def test_a_mirror_of_debian_that_is_dead_is_trouble(tmp_path: Path, log: Log) -> None:

@@ -45,6 +45,7 @@ with hypervisor("qemu:///system", into / "root", log=Log()) as driver:
 """
 
 
+@pytest.mark.full
 @pytest.mark.vm
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: the system's daemon is not ours to start")

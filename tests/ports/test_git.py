@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,17 @@ import pytest
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import ListSink, Log
 from pipeline.words.errors import Failed, Trouble
-from pipeline.words.manifest import Source, SourceKind
 from pipeline.words.refs import Revision
-from tests.repos import GitRepo, closed_port, git_daemon, git_repo, git_source
+from tests.repos import (
+    GitRepo,
+    closed_port,
+    git_daemon,
+    git_repo,
+    git_source,
+    http_server,
+    stalling,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -122,36 +131,6 @@ def test_a_source_that_was_never_fetched_is_trouble(mirrors: Mirrors, upstream: 
         mirrors.pin(git_source(upstream))
 
 
-def test_submodules_come_along_relative_ones_and_those_within(
-    mirrors: Mirrors, tmp_path: Path, upstream: GitRepo
-) -> None:
-    middle = git_repo(tmp_path / "up" / "middle", middle_txt="m\n")
-    middle.add_submodule("../zlib", "inner")
-    top = git_repo(tmp_path / "up" / "top", top_txt="t\n")
-    top.add_submodule(str(middle.path), "lib/middle")
-    mirrors.fetch(git_source(top))
-    for gone in (upstream, middle, top):
-        gone.path.rename(gone.path.with_name(f"{gone.path.name}-gone"))
-    pin = mirrors.pin(git_source(top))
-    assert list(pin.submodules) == ["lib/middle", "lib/middle/inner"]
-    mirrors.check_out(git_source(top), pin, tmp_path / "out")
-    files = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.txt"))
-    assert files == ["lib/middle/inner/file.txt", "lib/middle/middle.txt", "top.txt"]
-
-
-def test_a_submodule_cannot_name_a_transport_that_runs_commands(
-    mirrors: Mirrors, upstream: GitRepo
-) -> None:
-    link = f"160000,{upstream.git('rev-parse', 'HEAD')},sub"
-    upstream.git("update-index", "--add", "--cacheinfo", link)
-    text = '[submodule "sub"]\n\tpath = sub\n\turl = ext::sh -c touch% /tmp/never\n'
-    (upstream.path / ".gitmodules").write_text(text)
-    upstream.git("add", ".gitmodules")
-    upstream.git("commit", "--quiet", "-m", "evil")
-    with pytest.raises(Failed, match=r"can run commands|not let through|not as they should be"):
-        mirrors.fetch(git_source(upstream))
-
-
 def test_the_log_between_two_revisions_is_newest_first(mirrors: Mirrors, upstream: GitRepo) -> None:
     old = Revision(upstream.git("rev-parse", "HEAD"))
     upstream.commit("second", file_txt="2\n")
@@ -189,6 +168,7 @@ def test_fifty_repositories_leave_no_descriptor_open(mirrors: Mirrors, tmp_path:
 
 FETCH = """
 import sys
+from contextlib import suppress
 from pathlib import Path
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import Log
@@ -198,33 +178,56 @@ Mirrors(Path(sys.argv[1]), log=Log()).fetch(
 """
 
 
-def test_two_processes_fetch_at_once(mirrors: Mirrors, upstream: GitRepo) -> None:
-    argv = [sys.executable, "-c", FETCH, str(mirrors.root), str(upstream.path)]
-    both = [subprocess.Popen(argv) for _ in range(2)]
-    assert [one.wait(60) for one in both] == [0, 0]
-    assert mirrors.pin(git_source(upstream)).subject == "first"
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    names = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it closes some meanwhile
+            names.append(entry.readlink())
+    return path in names
+
+
+def test_of_two_processes_that_want_a_mirror_one_fetches_and_the_other_waits(
+    mirrors: Mirrors, upstream: GitRepo
+) -> None:
+    (upstream.path / "big").write_bytes(os.urandom(1_000_000))
+    upstream.commit("big")
+    with git_daemon(upstream.path.parent) as url, stalling(url) as slow:
+        source = git_source(f"{slow.url}/zlib")
+        lock = mirrors.path(source).with_suffix(".lock")
+        argv = [sys.executable, "-c", FETCH, str(mirrors.root), source.location]
+        with subprocess.Popen(argv) as first:
+            wait_until(slow.is_silent.is_set)
+            with subprocess.Popen(argv) as second:
+                wait_until(lambda: has_open(second.pid, lock))
+                slow.let_go.set()
+                assert [first.wait(60), second.wait(60)] == [0, 0]
+        # Two questions, and one answer with the files in it.
+        assert slow.connections == 3
+    assert mirrors.pin(source).subject == "big"
 
 
 def test_a_killed_fetch_leaves_a_mirror_that_can_be_used(
     mirrors: Mirrors, upstream: GitRepo
 ) -> None:
-    for number in range(3):
-        (upstream.path / f"big{number}").write_bytes(os.urandom(4_000_000))
-        upstream.commit(f"big {number}")
-        argv = [sys.executable, "-c", FETCH, str(mirrors.root), str(upstream.path)]
-        with subprocess.Popen(argv) as killed:
-            try:
-                killed.wait(0.25 + 0.15 * number)
-            except subprocess.TimeoutExpired:
-                killed.send_signal(signal.SIGKILL)
-    mirrors.fetch(git_source(upstream))
-    mirror = mirrors.path(git_source(upstream))
-    (mirror / "refs" / "heads" / "main.lock").write_text("")
-    (mirror / "packed-refs.lock").write_text("")
-    (mirror / "objects" / "pack" / "tmp_pack_killed").write_text("half")
-    revision = upstream.commit("after", file_txt="after\n")
-    mirrors.fetch(git_source(upstream))
-    assert mirrors.pin(git_source(upstream)).revision == revision
+    for number in range(150):  # more than git would unpack as it comes
+        (upstream.path / f"big{number}").write_bytes(os.urandom(10_000))
+    upstream.commit("big")
+    with git_daemon(upstream.path.parent) as url, stalling(url) as slow:
+        source = git_source(f"{slow.url}/zlib")
+        mirror = mirrors.path(source)
+        with subprocess.Popen(
+            [sys.executable, "-c", FETCH, str(mirrors.root), source.location]
+        ) as killed:
+            wait_until(lambda: any((mirror / "objects" / "pack").glob("tmp_pack*")))
+            killed.send_signal(signal.SIGKILL)
+        slow.let_go.set()
+        (mirror / "refs" / "heads").mkdir(parents=True, exist_ok=True)
+        (mirror / "refs" / "heads" / "main.lock").write_text("")
+        (mirror / "packed-refs.lock").write_text("")
+        revision = upstream.commit("after", file_txt="after\n")
+        mirrors.fetch(source)
+        assert mirrors.pin(source).revision == revision
     assert not list((mirror / "objects" / "pack").glob("tmp_*"))
     subprocess.run(["git", "--git-dir", mirror, "fsck", "--strict"], check=True)
 
@@ -241,40 +244,125 @@ def test_a_damaged_mirror_says_how_to_mend_it(mirrors: Mirrors, upstream: GitRep
     assert damaged.value.hint
 
 
-def test_a_working_copy_is_pinned_by_its_files(mirrors: Mirrors, upstream: GitRepo) -> None:
-    source = Source(kind=SourceKind.LOCAL, location=str(upstream.path))
-    first = mirrors.pin(source)
-    assert first.local
-    (upstream.path / ".gitignore").write_text("*.o\n")
-    with_ignore = mirrors.pin(source).revision
-    (upstream.path / "file.o").write_text("ignored")
-    assert mirrors.pin(source).revision == with_ignore != first.revision
-    (upstream.path / "file.txt").chmod(0o755)
-    assert mirrors.pin(source).revision != with_ignore
+def test_a_tag_that_was_moved_is_followed(mirrors: Mirrors, upstream: GitRepo) -> None:
+    upstream.git("tag", "v1")
+    source = git_source(upstream, tag="v1")
+    mirrors.fetch(source)
+    new = upstream.commit("second", file_txt="2\n")
+    upstream.git("tag", "--force", "-a", "v1", "-m", "moved")
+    mirrors.fetch(source)
+    assert mirrors.pin(source).revision == new
 
 
-def test_a_working_copy_that_changed_since_is_not_taken_for_the_pinned_one(
-    mirrors: Mirrors, upstream: GitRepo, tmp_path: Path
+def test_a_branch_that_was_deleted_is_told_with_those_that_are_there(
+    mirrors: Mirrors, upstream: GitRepo
 ) -> None:
-    source = Source(kind=SourceKind.LOCAL, location=str(upstream.path))
-    pin = mirrors.pin(source)
-    mirrors.check_out(source, pin, tmp_path / "out")
-    assert (tmp_path / "out" / "file.txt").read_text() == "one\n"
-    (upstream.path / "file.txt").write_text("edited\n")
-    with pytest.raises(Failed, match="was changed since it was resolved"):
-        mirrors.check_out(source, pin, tmp_path / "again")
+    upstream.git("branch", "stable")
+    source = git_source(upstream, branch="stable")
+    mirrors.fetch(source)
+    upstream.git("branch", "--delete", "stable")
+    with pytest.raises(Failed, match="there is no branch stable") as gone:
+        mirrors.fetch(source)
+    assert gone.value.hint == "it has main"
 
 
-def test_a_working_copy_that_is_not_there_is_named(mirrors: Mirrors, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="there is no such directory"):
-        mirrors.fetch(Source(kind=SourceKind.LOCAL, location=str(tmp_path / "none")))
+def test_an_empty_repository_has_no_branch(mirrors: Mirrors, tmp_path: Path) -> None:
+    GitRepo(tmp_path).git("init", "--quiet", "empty")
+    with pytest.raises(Failed, match="there is no branch main") as empty:
+        mirrors.fetch(git_source(GitRepo(tmp_path / "empty")))
+    assert empty.value.hint == "it has no heads"
 
 
-def test_a_working_copy_brings_its_submodules(
-    mirrors: Mirrors, tmp_path: Path, upstream: GitRepo
+def test_a_revision_that_is_here_needs_no_server(mirrors: Mirrors, upstream: GitRepo) -> None:
+    mirrors.fetch(git_source(upstream))
+    source = git_source(upstream, revision=upstream.git("rev-parse", "HEAD"))
+    upstream.path.rename(upstream.path.with_name("gone"))
+    mirrors.fetch(source)
+    assert mirrors.pin(source).subject == "first"
+
+
+def test_a_revision_that_no_branch_has_any_more_is_asked_for(
+    mirrors: Mirrors, upstream: GitRepo
 ) -> None:
-    top = git_repo(tmp_path / "up" / "top", top_txt="t\n")
-    top.add_submodule(str(upstream.path), "sub")
-    source = Source(kind=SourceKind.LOCAL, location=str(top.path))
-    mirrors.check_out(source, mirrors.pin(source), tmp_path / "out")
-    assert (tmp_path / "out" / "sub" / "file.txt").read_text() == "one\n"
+    lost = upstream.commit("lost", file_txt="lost\n")
+    upstream.git("reset", "--quiet", "--hard", "HEAD^")
+    mirrors.fetch(git_source(upstream, revision=lost))
+    assert mirrors.pin(git_source(upstream, revision=lost)).subject == "lost"
+
+
+def test_a_plain_web_server_will_do_and_what_it_has_not_is_trouble(
+    mirrors: Mirrors, upstream: GitRepo
+) -> None:
+    upstream.git("update-server-info")
+    with http_server(upstream.path.parent) as url:
+        mirrors.fetch(git_source(f"{url}/zlib/.git"))
+        with pytest.raises(Trouble, match=r"cannot be fetched: repository '.*' not found"):
+            mirrors.fetch(git_source(f"{url}/none.git"))
+
+
+def test_a_name_of_a_revision_is_looked_for_once(
+    mirrors: Mirrors, upstream: GitRepo, sink: ListSink
+) -> None:
+    mirrors.fetch(git_source(upstream))
+    assert mirrors.pin(git_source(upstream)) == mirrors.pin(git_source(upstream))
+    assert started(sink, "describe") == 1
+
+
+@pytest.mark.parametrize("odd", ["form\ffeed", "line\u2028end", "next\x85line", "tab\x1cset"])
+def test_a_subject_may_have_odd_characters(mirrors: Mirrors, upstream: GitRepo, odd: str) -> None:
+    old = Revision(upstream.git("rev-parse", "HEAD"))
+    new = Revision(upstream.commit(odd, file_txt="2\n"))
+    mirrors.fetch(git_source(upstream))
+    assert [one.subject for one in mirrors.log_between(git_source(upstream), old, new)] == [odd]
+    assert mirrors.pin(git_source(upstream)).subject == odd
+
+
+def test_a_subject_may_be_of_another_encoding_than_it_says(
+    mirrors: Mirrors, upstream: GitRepo
+) -> None:
+    tree = upstream.git("rev-parse", "HEAD^{tree}")
+    parent = upstream.git("rev-parse", "HEAD")
+    new = upstream.git("commit-tree", tree, "-p", parent, input=b"caf\xe9\n")
+    upstream.git("update-ref", "refs/heads/main", new)
+    mirrors.fetch(git_source(upstream))
+    assert mirrors.pin(git_source(upstream)).subject.startswith("caf")
+    found = mirrors.log_between(git_source(upstream), Revision(parent), Revision(new))
+    assert found[0].subject.startswith("caf")
+
+
+def test_where_no_history_leads_only_the_new_revision_is_told(
+    mirrors: Mirrors, upstream: GitRepo
+) -> None:
+    old = Revision(upstream.git("rev-parse", "HEAD"))
+    upstream.git("checkout", "--quiet", "--orphan", "fresh")
+    new = Revision(upstream.commit("anew"))
+    mirrors.fetch(git_source(upstream))
+    assert [one.subject for one in mirrors.log_between(git_source(upstream), old, new)] == ["anew"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to somebody else")
+def test_a_developers_repository_is_read_by_root(mirrors: Mirrors, upstream: GitRepo) -> None:
+    subprocess.run(["chown", "-R", "12345:12345", upstream.path], check=True)
+    mirrors.fetch(git_source(upstream))
+    mirrors.fetch(git_source(f"file://{upstream.path}"))
+    assert mirrors.pin(git_source(upstream)).subject == "first"
+
+
+def test_settings_of_an_older_version_are_written_anew(mirrors: Mirrors) -> None:
+    mirrors.root.mkdir()
+    (mirrors.root / "gitconfig").write_text("[core]\n\tautocrlf = true\n")
+    mirrors.git.run(["version"])
+    assert "autocrlf" not in (mirrors.root / "gitconfig").read_text()
+
+
+def test_a_mirror_can_lie_beside_one_that_is_called_as_its_lock(
+    mirrors: Mirrors, tmp_path: Path
+) -> None:
+    for name in ("a", "a.lock/b", "a.making/b"):
+        mirrors.fetch(git_source(git_repo(tmp_path / "up" / name)))
+
+
+@pytest.mark.parametrize("url", ["http://h/" + "a" * 300, "http://h/" + "/".join(["ab" * 60] * 40)])
+def test_a_url_that_is_too_long_for_a_path_is_refused(mirrors: Mirrors, url: str) -> None:
+    with pytest.raises(Failed, match="a URL with a"):
+        mirrors.fetch(git_source(url))

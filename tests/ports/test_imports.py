@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.ports import imports
+from pipeline.ports import unpacking
 from pipeline.ports.files import sha256_file
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import Log
-from pipeline.words.errors import Failed, Trouble
+from pipeline.words.errors import Failed
 from pipeline.words.manifest import Source, SourceKind
-from tests.repos import closed_port, http_server
 
 TIME_S = 1600000000
 
@@ -113,6 +112,19 @@ def test_the_same_archive_is_the_same_revision_anywhere(tmp_path: Path, log: Log
     assert tags.stdout.split() == [f"tarball-import-{given.checksum}"]
 
 
+def test_what_a_killed_import_left_goes_with_the_next(mirrors: Mirrors, tmp_path: Path) -> None:
+    given = source(tarball(tmp_path / "zlib.tar", *USUAL))
+    for ending in (".unpacking", ".making"):
+        left = mirrors.path(given).with_suffix(ending)
+        (left / "zlib-1.2").mkdir(parents=True)
+        (left / "zlib-1.2" / "half").write_text("half")
+    mirrors.fetch(given)
+    mirrors.check_out(given, mirrors.pin(given), tmp_path / "out")
+    assert not (tmp_path / "out" / "half").exists()
+    names = {path.suffix for path in mirrors.path(given).parent.iterdir()}
+    assert names == {".git", ".lock"}
+
+
 def test_a_zip_is_unpacked_with_its_links_and_programs(mirrors: Mirrors, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -144,6 +156,12 @@ HOSTILE: dict[str, tuple[tuple[tuple[str, bytes | str], ...], str]] = {
     "fifo": ((("pipe", "6"),), "a device"),
     "file and directory": ((("a", b"x"), ("a/b", b"y")), "a file and a directory of one name"),
     "nothing": ((), "no file in it"),
+    "empty link": ((("a", "-> "),), "a link to nowhere"),
+    "long link": ((("a", "-> " + "x" * 5000),), "a name that cannot be"),
+    "long name": ((("a" * 300, b"x"),), "a name that cannot be"),
+    "long path": ((("/".join(["a" * 200] * 30), b"x"),), "a name that cannot be"),
+    "nested deep": ((("/".join(["a"] * 300), b"x"),), "nested deeper than 200"),
+    "odd link": ((("a", "-> b\udcff"), ("a/x", b"x")), "writes through its own link"),
 }
 
 
@@ -169,12 +187,89 @@ def test_a_zip_that_leads_out_is_refused(mirrors: Mirrors, tmp_path: Path) -> No
 def test_a_bomb_is_refused(
     mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    monkeypatch.setattr(imports, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1 << 20)
     bomb = tarball(tmp_path / "bomb.tar", ("zeros", bytes(4 << 20)), mode="w")
     program = {"xz": ["xz", "-q"], "zst": ["zstd", "-q"]}[ending]
     subprocess.run([*program, bomb], check=True)
     with pytest.raises(Failed, match="has more than 1048576 bytes"):
         mirrors.fetch(source(tmp_path / f"bomb.tar.{ending}"))
+
+
+def test_hard_links_count_by_what_they_copy(
+    mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1 << 20)
+    links: list[tuple[str, bytes | str]] = [(f"link{n}", "= zeros") for n in range(20)]
+    bomb = tarball(tmp_path / "bomb.tar", ("zeros", bytes(100_000)), *links)
+    with pytest.raises(Failed, match="has more than 1048576 bytes"):
+        mirrors.fetch(source(bomb))
+
+
+def test_a_header_is_not_read_into_memory_whatever_it_says_of_its_size(
+    mirrors: Mirrors, tmp_path: Path
+) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 64 << 20
+    path = tmp_path / "bomb.tar"
+    path.write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    subprocess.run(["truncate", "--size=70M", path], check=True)
+    subprocess.run(["xz", "-q", path], check=True)
+    with pytest.raises(Failed, match="has a header of 67108864 bytes"):
+        mirrors.fetch(source(tmp_path / "bomb.tar.xz"))
+
+
+@pytest.mark.parametrize("time_s", ["inf", "nan", "-5", "1e300"])
+def test_a_time_that_is_none_is_not_believed(mirrors: Mirrors, tmp_path: Path, time_s: str) -> None:
+    path = tmp_path / "time.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("file")
+        entry.size, entry.pax_headers = 1, {"mtime": time_s}
+        archive.addfile(entry, io.BytesIO(b"x"))
+    mirrors.fetch(source(path))
+    assert 0 <= mirrors.pin(source(path)).commit_time <= 1 << 32
+
+
+def test_a_link_in_a_zip_is_not_read_into_memory_whatever_its_size(
+    mirrors: Mirrors, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, b"a" * 100_000, zipfile.ZIP_DEFLATED)
+    with pytest.raises(Failed, match="has a link of 100000 characters"):
+        mirrors.fetch(source(tmp_path / "evil.zip", SourceKind.ZIPFILE))
+
+
+def test_a_zip_with_a_password_is_refused(mirrors: Mirrors, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    path = tmp_path / "secret.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("file", "x")
+    data = bytearray(path.read_bytes())
+    for mark in (b"PK\x03\x04", b"PK\x01\x02"):
+        data[data.index(mark) + (6 if mark[2] == 3 else 8)] |= 1
+    path.write_bytes(data)
+    with pytest.raises(Failed, match=r"is no archive that can be read: .*encrypted"):
+        mirrors.fetch(source(path, SourceKind.ZIPFILE))
+
+
+def test_what_an_archive_holds_of_git_is_left_out(mirrors: Mirrors, tmp_path: Path) -> None:
+    names = (".git/hooks/x", "sub/.GIT/config", "sub/git~1/x", ".gitmodules", "sub/file")
+    given = source(tarball(tmp_path / "a.tar", *((name, b"x") for name in names)))
+    mirrors.fetch(given)
+    mirrors.check_out(given, mirrors.pin(given), tmp_path / "out")
+    assert files_of(tmp_path / "out") == [".gitmodules", "sub/file"]
+
+
+def test_a_zstd_tarball_that_is_damaged_is_refused(mirrors: Mirrors, tmp_path: Path) -> None:
+    plain = tarball(tmp_path / "zlib.tar", ("big", os.urandom(10_240)), ("small", b"x"), mode="w")
+    whole = tmp_path / "whole.tar.zst"
+    subprocess.run(["zstd", "-q", plain, "-o", whole], check=True)
+    for cut in (50, 5_000, whole.stat().st_size - 2):
+        path = tmp_path / f"cut{cut}.tar.zst"
+        path.write_bytes(whole.read_bytes()[:cut])
+        with pytest.raises(Failed, match=r"cannot be decompressed|no archive that can be read"):
+            mirrors.fetch(source(path))
 
 
 def damaged_gzip(path: Path) -> None:
@@ -204,27 +299,3 @@ def test_a_wrong_checksum_is_told_with_both(mirrors: Mirrors, tmp_path: Path) ->
     with pytest.raises(Failed, match=f"has the checksum {right}, not {wrong}") as refused:
         mirrors.fetch(source(path, checksum=wrong))
     assert "write its checksum into the manifest" in refused.value.hint
-
-
-def test_an_archive_is_downloaded_once_for_all_work_directories(tmp_path: Path, log: Log) -> None:
-    there = tmp_path / "there"
-    there.mkdir()
-    path = tarball(there / "zlib.tar", *USUAL)
-    with http_server(there) as url:
-        given = source(path, location=f"{url}/zlib.tar")
-        Mirrors(tmp_path / "a", log=log, downloads=tmp_path / "kept").fetch(given)
-        bad = source(path, location=f"{url}/zlib.tar", checksum="1" * 64)
-        with pytest.raises(Failed, match="has the checksum"):
-            Mirrors(tmp_path / "a", log=log, downloads=tmp_path / "kept").fetch(bad)
-        missing = source(path, location=f"{url}/none.tar", checksum="2" * 64)
-        with pytest.raises(Failed, match="the server answered 404"):
-            Mirrors(tmp_path / "a", log=log, downloads=tmp_path / "kept").fetch(missing)
-    Mirrors(tmp_path / "b", log=log, downloads=tmp_path / "kept").fetch(given)
-    assert [one.name for one in (tmp_path / "kept").iterdir()] == [given.checksum]
-
-
-def test_a_dead_server_of_archives_is_trouble(mirrors: Mirrors, tmp_path: Path) -> None:
-    path = tarball(tmp_path / "zlib.tar", *USUAL)
-    url = f"http://127.0.0.1:{closed_port()}/zlib.tar"
-    with pytest.raises(Trouble, match="cannot be downloaded"):
-        mirrors.fetch(source(path, location=url))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The Debian sample, the whole way: real sources, systemd, two promoted trees."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.work import DEBIAN, Work
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
+    """A work directory of the Debian sample in which one run has passed."""
+    found = Work(DEBIAN, tmp_path_factory.mktemp("debian"))
+    found.ostci("run")
+    yield found
+
+
+def test_both_trees_boot_and_are_promoted(work: Work) -> None:
+    record = work.json("log", "-n", "1")[0]
+    assert record["ending"] == "passed"
+    assert set(record["promoted"]) == {"x86_64-runtime", "x86_64-devel"}
+    suites = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
+    verdicts = {test["name"]: test["verdict"] for one in suites for test in one["tests"]}
+    # Nothing is skipped: the guest has its own ostree, which names the commit, too.
+    assert set(verdicts.values()) == {"passed"}
+    work.check_whole()
+
+
+def test_every_build_system_built_a_component_from_its_source(work: Work) -> None:
+    manifest = work.json("show", "manifest")
+    systems = {one["build"]["system"] for one in manifest["components"]}
+    assert {"autotools", "cmake", "meson", "make", "custom"} <= systems
+    built = json.loads((work.root / "last-run" / "build.json").read_text())["built"]
+    assert set(built) == {one["name"] for one in manifest["components"]}
+    assert sum(one["source"]["kind"] == "debian" for one in manifest["components"]) >= 7
+
+
+def test_a_component_that_links_another_says_what_of_it_was_used(work: Work) -> None:
+    house = work.house()
+    dropbear = house.artifacts.latest("dropbear", "x86_64")
+    assert dropbear is not None
+    assert "header:zlib.h" in dropbear.used["zlib"]
+    assert any(name.startswith("lib:libz.so") for name in dropbear.used["zlib"])
+
+
+def test_nothing_is_rebuilt_when_nothing_changed(work: Work) -> None:
+    decisions = work.json("plan")["components"]
+    assert {one["decision"] for one in decisions} == {"keep"}
