@@ -203,7 +203,9 @@ def _relay(line: str, log: Log) -> None:
     """Put a line of the process's log into ours, at its level."""
     level, text = line[:1], line[1:]
     write = {"1": log.fact, "2": log.warning, "3": log.error}.get(level, log.detail)
-    write(text.removeprefix("warning: ").removeprefix("error: "))
+    body = text.lstrip()
+    indent = text[: len(text) - len(body)]
+    write(indent + body.removeprefix("warning: ").removeprefix("error: "))
 
 
 def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:

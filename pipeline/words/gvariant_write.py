@@ -23,7 +23,7 @@ def encode(kind: str, value: Any) -> bytes:
         return encode(inner, content) + b"\0" + str(inner).encode()
     if first == "a":
         return _array(kind[1:], value)
-    return _container(list(zip(_members(kind[1:-1]), value, strict=True)))
+    return _container(list(zip(members(kind[1:-1]), value, strict=True)))
 
 
 def with_offsets(body: bytes, ends: Sequence[int]) -> bytes:
@@ -34,7 +34,8 @@ def with_offsets(body: bytes, ends: Sequence[int]) -> bytes:
     raise ValueError("larger than any GVariant")
 
 
-def _members(kinds: str) -> list[str]:
+def members(kinds: str) -> list[str]:
+    """Split the type strings inside a tuple."""
     found = []
     while kinds:
         end = 1
@@ -55,13 +56,13 @@ def _alignment(kind: str) -> int:
     if kind[0] == "a":
         return _alignment(kind[1:])
     if kind[0] in "({":
-        return max((_alignment(one) for one in _members(kind[1:-1])), default=1)
+        return max((_alignment(one) for one in members(kind[1:-1])), default=1)
     return _FIXED.get(kind[0], 1)
 
 
 def _is_fixed(kind: str) -> bool:
     if kind[0] in "({":
-        return all(_is_fixed(one) for one in _members(kind[1:-1]))
+        return all(_is_fixed(one) for one in members(kind[1:-1]))
     return kind[0] in _FIXED
 
 

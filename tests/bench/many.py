@@ -24,7 +24,7 @@ from pipeline.words.plan import Planner
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, Key, Part, RefName, Revision, base_ref, key_ref
 from pipeline.words.snapshot import BasePin, Pin, Snapshot
-from tests.gvariant_encoder import commit_object
+from tests.commit_objects import commit_object
 
 OSNAME = "bench"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.words.gvariant import decode, swapped
-from tests.gvariant_encoder import encode, members
+from pipeline.words.gvariant_write import encode, members
 
 # From the examples of the GVariant Specification 1.0, section 2.5, little-endian where it says so.
 EXAMPLES: list[tuple[str, Any, bytes]] = [
