@@ -83,11 +83,21 @@ def repeat_line(
     """
     words = [shlex.join(_short(str(word)) for word in argv)]
     if env is not None:
-        pairs = [f"{name}={value}" for name, value in sorted(env.items())]
-        words.insert(0, shlex.join(["env", "-i", *pairs]))
+        words.insert(0, _environment(env))
     if cwd is not None:
         words.insert(0, f"cd {shlex.quote(str(cwd))} &&")
     return " ".join(words)
+
+
+def _environment(env: Mapping[str, str]) -> str:
+    """Write ``env`` and its words; what is our own, too, stays by name: it may be a secret."""
+    own = {name for name, value in env.items() if os.environ.get(name) == value}
+    words = ["env"]
+    if not set(os.environ) <= set(env):
+        words += ["-i", *(f'{name}="${name}"' for name in sorted(own))]
+    return " ".join(
+        [*words, *(shlex.quote(f"{name}={env[name]}") for name in sorted(env.keys() - own))]
+    )
 
 
 def _short(word: str) -> str:
