@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import re
-import stat
 import struct
 import tempfile
 import threading
@@ -453,11 +452,6 @@ def _classify(error: process.CommandError, path: Path) -> Exception:
     if conflict:
         return Failed(f"two layers cannot be put over each other: {conflict[1]}", hint=error.hint)
     return error
-
-
-def is_directory_mode(mode: int) -> bool:
-    """Tell whether a mode from a directory's metadata object is one of a directory."""
-    return stat.S_ISDIR(mode)
 
 
 def dump_metadata(value: Any) -> str:

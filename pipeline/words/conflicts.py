@@ -34,11 +34,6 @@ class Conflict:
         """Tell whether they differ in what they are, not only in what they hold."""
         return self.was is not self.now
 
-    @property
-    def is_of_directory(self) -> bool:
-        """Tell whether a directory meets what is none, which no tree can hold."""
-        return self.is_of_kind and Meeting.DIRECTORY in (self.was, self.now)
-
     def __str__(self) -> str:
         if self.is_of_kind:
             return f"{self.path}: {self.was} of {self.first}, {self.now} of {self.second}"

@@ -29,10 +29,6 @@ class RunEnding(StrEnum):
     BUG = "bug"
 
 
-STAGES = ("base", "resolve", "plan", "build", "compose", "disk", "test", "promote")
-"""The way of a push, in order."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
     """How one stage of a run went; ``summary`` in words, ``repeat`` a command to paste."""
