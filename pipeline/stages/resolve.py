@@ -6,7 +6,6 @@ with one source is held against its component alone; all of it is told.
 """
 
 import contextvars
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -215,7 +214,7 @@ def _patch_sums(manifest: Manifest, pin: Pin | Ending | None, mirrors: Mirrors) 
         owners: tuple[Component | Child, ...] = (component, *component.children)
         for name in _lost(owners, sums):
             path = _patch_path(manifest.patches_subdir, name)
-            content = mirrors.read_file(manifest.patches, pin, path)
-            if content is not None:
-                sums[name] = hashlib.sha256(content).hexdigest()
+            found = mirrors.sha256_of(manifest.patches, pin, path)
+            if found is not None:
+                sums[name] = found
     return sums
