@@ -315,7 +315,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "doctor",
         "basics",
-        "try every prerequisite and print what mends it",
+        "try every prerequisite, check the one rule, and print what mends it",
         "ostci doctor",
         _doctor,
     ),
