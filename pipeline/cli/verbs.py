@@ -148,7 +148,9 @@ def _run(parser: Parser) -> None:
     _overrides(parser)
     _force(parser)
     parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
-    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument(
+        "--offline", action="store_true", help="fetch nothing; what is not here is told"
+    )
     _wait(parser)
     _json(parser)
 

@@ -274,6 +274,9 @@ class Mirrors:
         for one in read_submodules(mirror, revision, where=url, git=self.git):
             inner = absolute_url(one.url, url)
             place = self._git_path(inner)
+            if not self._has(place, one.revision):
+                what = f"submodule {one.path}, {inner} at {one.revision[:12]}, was never fetched"
+                raise Trouble(what, where=url, hint="ostci resolve")
             yield replace(one, path=f"{prefix}{one.path}"), place
             yield from self._walk(inner, place, one.revision, f"{prefix}{one.path}/")
 

@@ -27,7 +27,8 @@ PATCHES = "patches"
 class ResolveRequest:
     """``fetch`` names the components to look after; None is all, and what is not here is fetched.
 
-    ``overrides`` put a working copy in the place of a component's source.
+    ``overrides`` put a working copy in the place of a component's source. ``offline``: nothing is
+    fetched, and what is not here is told as Trouble.
     """
 
     manifest: Manifest
@@ -35,6 +36,7 @@ class ResolveRequest:
     fetch: frozenset[str] | None = None
     overrides: Mapping[str, Path] = field(default_factory=dict)
     jobs: int = 8
+    offline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,11 @@ def resolve(request: ResolveRequest, *, mirrors: Mirrors, log: Log) -> ResolveRe
     A patch that is not in the patch source is BadInput there: the manifest's mistake.
     """
     manifest = overridden(request.manifest, request.overrides)
-    states = _look(_wanted(manifest, request.fetch), mirrors, log, jobs=request.jobs)
+    wanted = _wanted(manifest, request.fetch)
+    if request.offline:
+        states = {source: _offline(source, mirrors) for source in wanted}
+    else:
+        states = _look(wanted, mirrors, log, jobs=request.jobs)
     patches = states[manifest.patches] if manifest.patches is not None else None
     sums = _patch_sums(manifest, patches, mirrors)
     pins, failures = {}, {}
@@ -151,6 +157,18 @@ def _state(source: Source, mirrors: Mirrors, *, fetch: bool, since: float) -> Pi
         return _caught(fetch_and_pin)
     here = _caught(pin)
     return here if isinstance(here, Pin) else _caught(fetch_and_pin)
+
+
+def _offline(source: Source, mirrors: Mirrors) -> Pin | Ending:
+    here = _caught(lambda: mirrors.pin(source))
+    if isinstance(here, Pin):
+        return here
+    # Also what would be somebody's mistake: nobody has asked whether the server has it by now.
+    return Trouble(
+        f"{here.what}, and offline nothing is fetched",
+        where=here.where or source.location,
+        hint="give the same command without --offline",
+    )
 
 
 def _caught(work: Callable[[], Pin]) -> Pin | Ending:
