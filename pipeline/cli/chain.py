@@ -65,7 +65,7 @@ class Tests:
     suites: tuple[SuiteResult, ...] = ()
 
 
-def base(passage: Passage, *, refresh: bool = False) -> None:
+def base(passage: Passage, *, refresh: bool = False, offline: bool = False) -> None:
     """Import the base in every variant that the manifest's targets and builds need."""
     house = passage.house
     manifest = house.manifest
@@ -75,6 +75,7 @@ def base(passage: Passage, *, refresh: bool = False) -> None:
             osname=manifest.osname,
             arch=house.arch,
             variants=_variants(manifest, house.arch),
+            offline=offline,
         )
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
@@ -94,7 +95,11 @@ def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
 
 
 def resolve(
-    passage: Passage, *, fetch: frozenset[str] | None, overrides: Mapping[str, Path]
+    passage: Passage,
+    *,
+    fetch: frozenset[str] | None,
+    overrides: Mapping[str, Path],
+    offline: bool = False,
 ) -> None:
     """Pin every source; raises the worst of what could not be, after all were tried."""
     house = passage.house
@@ -110,6 +115,7 @@ def resolve(
             fetch=fetch,
             overrides=overrides,
             jobs=max(4, house.settings.jobs * 2),
+            offline=offline,
         )
         result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)
         passage.write("snapshot", result.snapshot)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``ostci clean``: remove what no policy keeps, and nothing that a promoted tree stands on.
 
-Kept are always: runs that were promoted, every tree on a ``compose`` or ``buildmaster`` line, the
-newest artifact of each component, and the ledger. Runs that did not pass are kept three times as
-long as those that did. Everything removed here can be made again.
+Kept are always: runs that were promoted, every tree on a ``buildmaster`` line, every commit on a
+``compose`` line (its files, too, unless the manifest's ``retention`` gives them up), the newest
+artifact of each component, and the ledger. Runs that did not pass are kept three times as long as
+those that did. Everything removed here can be made again.
 """
 
 import argparse
@@ -11,8 +12,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from pipeline.cli import thinning
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house
 from pipeline.cli.record import records
@@ -76,6 +79,7 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     yield from _cache(house)
     yield from _refs(house, staying)
     yield from _deltas(house)
+    yield from _trees(house)
 
 
 def prune(house: House) -> int:
@@ -149,6 +153,23 @@ def _deltas(house: House) -> Iterator[Item]:
     """Static deltas that the summary no longer names."""
     for path in retired_deltas(house.archive):
         yield _files(path, f"static delta {path.name[:20]}…", "to a tree that is not the newest")
+
+
+def _trees(house: House) -> Iterator[Item]:
+    """Files of old trees, as the manifest's retention says."""
+    policy = thinning.policy_of(house)
+    if policy is None:
+        return
+    for line in thinning.lines(house):
+        count = len(thinning.thinnable(house, line, policy))
+        if count:
+            yield Item(
+                what=f"files of {count} trees of {line}",
+                why=f"not among the newest {policy.newest}, the last of a day, or promoted; "
+                "their commits stay",
+                size=0,
+                remove=partial(thinning.thin, house, line, policy),
+            )
 
 
 # Helpers

@@ -2,7 +2,8 @@
 """Check every prerequisite by using it for real, and print the command that mends what is missing.
 
 A version number proves little: a sandbox is entered, an overlay mounted, a commit made and a
-machine booted. What cannot be had but is not needed either is told as a remark.
+machine booted. What cannot be had but is not needed either is told as a remark. Of a work
+directory it is looked whether the one rule holds.
 """
 
 import os
@@ -73,6 +74,38 @@ def examine(log: Log, *, boot: bool = True) -> list[Finding]:
                 mend = getattr(error, "hint", "")
                 findings.append(Finding(name=name, ok=False, words=str(error), mend=mend))
     return findings
+
+
+def examine_rule(root: Path, log: Log) -> Finding:
+    """Look whether every ``buildmaster`` ref of a work directory has its recorded pass.
+
+    Changes nothing, and takes no lock: what is being promoted at the moment is in the ledger.
+    """
+    from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ostree import Repo
+    from pipeline.ports.workdir import Workdir
+    from pipeline.stages.promote import violations
+
+    name = "recorded passes"
+    workdir = Workdir(root)
+    repo, archive = Repo(workdir.repo, log=log), Repo(workdir.archive, log=log)
+    refs = {ref for one in (repo, archive) for ref in one.refs() if "/buildmaster/" in ref}
+    judge = f"ostci -C {root} run --again"
+    if not workdir.ledger.is_file():
+        # Opening it would make an empty one.
+        words = f"{workdir.ledger} is not there" if refs else "nothing was promoted yet"
+        return Finding(name=name, ok=not refs, words=words, mend=judge)
+    ledger = Ledger(f"sqlite:///{workdir.ledger}")
+    try:
+        broken = violations(repo=repo, archive=archive, ledger=ledger)
+        # What a start does first is to move refs to where the ledger says that they are.
+        mend = f"ostci -C {root} clean --dry-run" if ledger.promoted() else judge
+    except Ending as error:
+        return Finding(name=name, ok=False, words=str(error), mend=error.hint)
+    finally:
+        ledger.close()
+    words = "; ".join(broken) or f"each of {len(refs)} buildmaster refs has its own"
+    return Finding(name=name, ok=not broken, words=words, mend=mend)
 
 
 def _programs(_scratch: Path, _log: Log) -> Finding:

@@ -62,10 +62,10 @@ def _stages(
     passage: Passage, overrides: Mapping[str, Path], options: argparse.Namespace
 ) -> RunRecord | None:
     """Go through all stages; tells the earlier run that had the same snapshot, where one had."""
-    chain.base(passage)
+    chain.base(passage, offline=options.offline)
     failures: list[BaseException] = []
     try:
-        chain.resolve(passage, fetch=frozenset() if options.offline else None, overrides=overrides)
+        chain.resolve(passage, fetch=None, overrides=overrides, offline=options.offline)
     except (Failed, Trouble) as error:
         # What could be resolved is built all the same: its failures are news, too.
         if not passage.run.file("snapshot").is_file():

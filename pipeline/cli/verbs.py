@@ -148,7 +148,9 @@ def _run(parser: Parser) -> None:
     _overrides(parser)
     _force(parser)
     parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
-    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument(
+        "--offline", action="store_true", help="fetch nothing; what is not here is told"
+    )
     _wait(parser)
     _json(parser)
 
@@ -315,7 +317,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "doctor",
         "basics",
-        "try every prerequisite and print what mends it",
+        "try every prerequisite, check the one rule, and print what mends it",
         "ostci doctor",
         _doctor,
     ),

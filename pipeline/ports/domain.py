@@ -180,10 +180,6 @@ class Domain:
             codes = [{"type": "qcode", "data": code} for code in chord.split("-")]
             self.monitor.execute("send-key", keys=codes, hold_time=hold_ms)
 
-    def powerdown(self) -> None:
-        """Press the power button."""
-        self.monitor.execute("system_powerdown")
-
     def destroy(self) -> None:
         """End the machine now, as by pulling the plug; nothing happens when it has ended."""
         self._is_ours = True

@@ -19,15 +19,16 @@ from pipeline.words.errors import Trouble
 _POLL_S = 0.05
 
 
-def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_text(path: Path, text: str, *, mode: int = 0o644, flush: bool = True) -> None:
     """Write a file beside its place, flush it to the disk and rename it there."""
-    write_bytes(path, text.encode(), mode=mode)
+    write_bytes(path, text.encode(), mode=mode, flush=flush)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, flush: bool = True) -> None:
     """Write a file beside its place, flush it to the disk and rename it there.
 
-    Raises Trouble, with the path and the bytes wanted, on a full disk.
+    Without ``flush`` a power cut may leave an empty one. Raises Trouble, with the path and the
+    bytes wanted, on a full disk.
     """
     with no_space(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             os.chmod(name, mode)
             os.replace(name, path)
         except BaseException:

@@ -142,15 +142,22 @@ class PrivateApt:
         Raises Trouble where a mirror cannot be reached: old lists are not passed off as new.
         """
         with self._locked():
-            stamp = self.directory / "updated"
-            age = time.time() - stamp.stat().st_mtime if stamp.is_file() else float("inf")
-            if 0 <= age <= max_age_s:
+            age = self.age()
+            if age is not None and 0 <= age <= max_age_s:
                 return age
             self._configure()
             options = ["-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=2"]
             self._apt([*options, "update"], deadline_s=_UPDATE_S)
-            write_text(stamp, "")
+            write_text(self._stamp, "")
             return 0.0
+
+    def age(self) -> float | None:
+        """Tell the age of the lists in seconds; None where there are none."""
+        return time.time() - self._stamp.stat().st_mtime if self._stamp.is_file() else None
+
+    @property
+    def _stamp(self) -> Path:
+        return self.directory / "updated"
 
     def versions(self, variant: str, names: Sequence[str]) -> dict[str, str]:
         """Tell name → version of all that a root of these packages consists of.

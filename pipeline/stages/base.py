@@ -30,6 +30,7 @@ from pipeline.stages.basing.request import (
     BaseResult,
     Fetched,
     Resolved,
+    not_here,
     variant_name,
 )
 from pipeline.words.errors import BadInput
@@ -89,6 +90,9 @@ def import_base(
             if commit is not None:
                 found[variant_name(lists)] = commit
         missing = [lists for lists in request.variants if variant_name(lists) not in found]
+        if missing and request.offline and _needs_server(request):
+            names = ", ".join(variant_name(lists) for lists in missing)
+            raise not_here(request, f"what makes {names}")
         if missing:
             with log.step("make the base", about=request.base.name):
                 found |= _make_all(request, missing, pin, repo=repo, cache=cache, log=log)
@@ -112,6 +116,11 @@ def _resolve(request: BaseRequest, *, cache: Path, max_age_s: float, log: Log) -
         where="base",
         hint="let Yocto write a tar archive, and name that with tar:",
     )
+
+
+def _needs_server(request: BaseRequest) -> bool:
+    kind = request.base.kind
+    return kind is BaseKind.DEBIAN or (kind is BaseKind.OSTREE and archives.is_served(request))
 
 
 def _ref(request: BaseRequest, lists: tuple[str, ...]) -> RefName:

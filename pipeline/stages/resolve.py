@@ -6,7 +6,6 @@ with one source is held against its component alone; all of it is told.
 """
 
 import contextvars
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +27,8 @@ PATCHES = "patches"
 class ResolveRequest:
     """``fetch`` names the components to look after; None is all, and what is not here is fetched.
 
-    ``overrides`` put a working copy in the place of a component's source.
+    ``overrides`` put a working copy in the place of a component's source. ``offline``: nothing is
+    fetched, and what is not here is told as Trouble.
     """
 
     manifest: Manifest
@@ -36,6 +36,7 @@ class ResolveRequest:
     fetch: frozenset[str] | None = None
     overrides: Mapping[str, Path] = field(default_factory=dict)
     jobs: int = 8
+    offline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,11 @@ def resolve(request: ResolveRequest, *, mirrors: Mirrors, log: Log) -> ResolveRe
     A patch that is not in the patch source is BadInput there: the manifest's mistake.
     """
     manifest = overridden(request.manifest, request.overrides)
-    states = _look(_wanted(manifest, request.fetch), mirrors, log, jobs=request.jobs)
+    wanted = _wanted(manifest, request.fetch)
+    if request.offline:
+        states = {source: _offline(source, mirrors) for source in wanted}
+    else:
+        states = _look(wanted, mirrors, log, jobs=request.jobs)
     patches = states[manifest.patches] if manifest.patches is not None else None
     sums = _patch_sums(manifest, patches, mirrors)
     pins, failures = {}, {}
@@ -154,6 +159,18 @@ def _state(source: Source, mirrors: Mirrors, *, fetch: bool, since: float) -> Pi
     return here if isinstance(here, Pin) else _caught(fetch_and_pin)
 
 
+def _offline(source: Source, mirrors: Mirrors) -> Pin | Ending:
+    here = _caught(lambda: mirrors.pin(source))
+    if isinstance(here, Pin):
+        return here
+    # Also what would be somebody's mistake: nobody has asked whether the server has it by now.
+    return Trouble(
+        f"{here.what}, and offline nothing is fetched",
+        where=here.where or source.location,
+        hint="give the same command without --offline",
+    )
+
+
 def _caught(work: Callable[[], Pin]) -> Pin | Ending:
     try:
         return work()
@@ -215,7 +232,7 @@ def _patch_sums(manifest: Manifest, pin: Pin | Ending | None, mirrors: Mirrors) 
         owners: tuple[Component | Child, ...] = (component, *component.children)
         for name in _lost(owners, sums):
             path = _patch_path(manifest.patches_subdir, name)
-            content = mirrors.read_file(manifest.patches, pin, path)
-            if content is not None:
-                sums[name] = hashlib.sha256(content).hexdigest()
+            found = mirrors.sha256_of(manifest.patches, pin, path)
+            if found is not None:
+                sums[name] = found
     return sums

@@ -284,6 +284,13 @@ class TriggerKeys(Keys):
     deletes: list[FilePath] = Field([], description="paths that it removes")
 
 
+class RetentionKeys(Keys):
+    """Which trees ``ostci clean`` keeps the files of, besides those that were promoted."""
+
+    newest: int = Field(100, ge=1, description="so many of the newest")
+    daily: int = Field(365, ge=0, description="then the last of each of so many days")
+
+
 class ManifestKeys(Keys):
     """What an operating system is made of."""
 
@@ -306,6 +313,7 @@ class ManifestKeys(Keys):
     conflicts: Literal["warn", "fatal"] = Field("warn", description="a path of two components")
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")
     unit: Literal["push", "commit"] = Field("push", description="what gets a run of its own")
+    retention: RetentionKeys = Field(RetentionKeys(), description="which old trees are kept")
     build_epoch: BuildEpochKeys = Field(BuildEpochKeys(), description="force rebuilds")
     initramfs_build_epoch: EpochKeys = Field(EpochKeys(), description="force the initramfs")
     installed_tests_components: list[Name] = Field(

@@ -70,6 +70,7 @@ def deciding_json(snapshot: Snapshot) -> str:
 def _deciding(snapshot: Snapshot) -> dict[str, Any]:
     value: dict[str, Any] = plain(snapshot)
     value.pop("patches")
+    value["manifest"].pop("retention")
     for component in value["manifest"]["components"]:
         for ignored in ("line", "reasons", "irc_room"):
             component.pop(ignored, None)
