@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, userns
 from pipeline.ports.files import full_disk
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed, Trouble
@@ -56,7 +56,8 @@ def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str,
     # A small journal: such file systems are made faster and replayed faster.
     journal = max(4, min(32, size // 1024**2 // 16))
     try:
-        _run([*argv, "-J", f"size={journal}", "-d", directory, image], image, log=log)
+        words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image], log=log)
+        _run(words, image, log=log)
     except process.CommandError as error:
         if not re.search("Could not allocate (block|inode)", error.finished.error_text):
             raise
