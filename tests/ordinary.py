@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,6 @@ class Ordinary:
         self,
         argv: Sequence[str | Path],
         *,
-        env: Mapping[str, str] | None = None,
         timeout_s: float = 600.0,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a program as this user, with what Debian gives one for a PATH."""
@@ -54,7 +53,6 @@ class Ordinary:
                 "USER": NAME,
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
                 "PYTHONDONTWRITEBYTECODE": "1",
-                **(env or {}),
             },
             capture_output=True,
             text=True,

@@ -20,6 +20,8 @@ from pipeline.words.errors import Failed, Trouble
 
 _ENTRIES = "/boot/loader/entries"
 _PROBE_S = 20.0
+FUSE = Path("/dev/fuse")
+"""Debian lets everybody open it; a container may not have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +114,11 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
 
     Raises Trouble where FUSE is not to be had.
     """
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    if not os.access(FUSE, os.R_OK | os.W_OK):
+        hint = f"sudo chmod 666 {FUSE}" if FUSE.exists() else "modprobe fuse"
         raise Trouble(
-            "/dev/fuse cannot be opened, which reading a disk needs",
-            hint="modprobe fuse; in a container: start it with --device /dev/fuse",
+            f"{FUSE} cannot be opened, which reading a disk needs",
+            hint=f"{hint}; in a container: start it with --device {FUSE}",
         )
     with tempfile.TemporaryDirectory(prefix="ostci-export-") as name:
         raw = Path(name) / "raw"

@@ -71,12 +71,20 @@ def missing(*, log: Log) -> Lack | None:
     return _why(done.error_text.strip())
 
 
-def _why(said: str) -> Lack:
-    for name, forbidden, allowed in _SWITCHES:
+def forbidden() -> Lack | None:
+    """Tell whether a setting of this kernel forbids user namespaces to ordinary users."""
+    for name, value, allowed in _SWITCHES:
         switch = Path("/proc/sys") / name.replace(".", "/")
-        if switch.is_file() and switch.read_text().strip() == forbidden:
-            words = f"this kernel lets ordinary users make no user namespaces ({name}={forbidden})"
+        if switch.is_file() and switch.read_text().strip() == value:
+            words = f"this kernel lets ordinary users make no user namespaces ({name}={value})"
             return Lack(words=words, mend=f"sudo sysctl -w {name}={allowed}")
+    return None
+
+
+def _why(said: str) -> Lack:
+    lack = forbidden()
+    if lack is not None:
+        return lack
     if shutil.which("newuidmap") is None:
         return Lack(words="newuidmap is not installed", mend="sudo apt-get install uidmap")
     try:

@@ -2,7 +2,6 @@
 """The whole way of a push as an ordinary user: no stage needs root, no two users meet."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,4 +54,10 @@ def test_a_push_of_an_ordinary_user_is_built_booted_and_promoted(user: Ordinary)
     tested = json.loads((work / "last-run/tests.json").read_text())["suites"]
     assert {one["verdict"] for one in tested} == {"passed"}
     assert {one["tree"]: one["commit"] for one in tested} == record["promoted"]
-    user.own(user.home)
+    refs = Repo(work / "archive", log=Log()).refs()
+    heads = {str(commit) for ref, commit in refs.items() if "/buildmaster/" in ref}
+    assert heads == set(record["promoted"].values())
+    owners = {path.lstat().st_uid for path in user.home.rglob("*")}
+    assert owners == {USER}  # nothing is left that only a namespace can remove
+    assert "user namespaces: files of every user can be made" in ostci("doctor", "--no-boot")
+    assert "are gone" in ostci("-C", str(work), "clean")
