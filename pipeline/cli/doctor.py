@@ -161,7 +161,7 @@ def _fuse(_scratch: Path, _log: Log) -> Finding:
         words = "a disk can be looked into after its machine has written to it"
         return Finding(name="fuse", ok=True, words=words)
     lack = "cannot be opened" if FUSE.exists() else "is not there"
-    words = f"{FUSE} {lack}: a guest that reboots cannot be started again"
+    words = f"{FUSE} {lack}: a disk that a guest has written to is copied to be looked into"
     mend = f"{_sudo()}chmod 666 {FUSE}" if FUSE.exists() else f"{_sudo()}modprobe fuse"
     return Finding(name="fuse", ok=False, words=words, mend=mend, needed=False)
 
