@@ -10,13 +10,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.words.errors import Trouble
 
 _POLL_S = 0.05
+_ALIVE = "alive"
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644, flush: bool = True) -> None:
@@ -100,6 +101,38 @@ def remove_tree(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path, onerror=make_writable)
+
+
+@contextmanager
+def shared_place(
+    parent: Path, prefix: str, *, remove: Callable[[Path], None] = remove_tree
+) -> Iterator[Path]:
+    """Make a directory, below one that all users share, for the length of the ``with``.
+
+    What killed processes of this user left there under the same prefix goes first: nobody holds
+    their lock. Others may pass through the directory and see nothing in it.
+    """
+    for path in parent.glob(f"{prefix}*"):
+        if not path.is_symlink() and path.stat().st_uid == os.geteuid():
+            _remove_left_over(path, remove)
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    with lock(made / _ALIVE, what="a directory"):
+        try:
+            made.chmod(0o711)
+            yield made
+        finally:
+            remove(made)
+
+
+def _remove_left_over(path: Path, remove: Callable[[Path], None]) -> None:
+    # Without the file it is being made or removed at this moment.
+    if not (path / _ALIVE).exists():
+        return
+    try:
+        with lock(path / _ALIVE, what="cleaning up"):
+            remove(path)
+    except Trouble:
+        return  # it is alive
 
 
 @contextmanager

@@ -9,17 +9,19 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, userns
 from pipeline.ports.files import full_disk
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed, Trouble
 
 _ENTRIES = "/boot/loader/entries"
 _PROBE_S = 20.0
+FUSE = Path("/dev/fuse")
+"""Debian lets everybody open it; a container may not have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str,
     # A small journal: such file systems are made faster and replayed faster.
     journal = max(4, min(32, size // 1024**2 // 16))
     try:
-        _run([*argv, "-J", f"size={journal}", "-d", directory, image], image, log=log)
+        words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image], log=log)
+        _run(words, image, log=log)
     except process.CommandError as error:
         if not re.search("Could not allocate (block|inode)", error.finished.error_text):
             raise
@@ -111,10 +114,11 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
 
     Raises Trouble where FUSE is not to be had.
     """
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    if not os.access(FUSE, os.R_OK | os.W_OK):
+        hint = f"sudo chmod 666 {FUSE}" if FUSE.exists() else "modprobe fuse"
         raise Trouble(
-            "/dev/fuse cannot be opened, which reading a disk needs",
-            hint="modprobe fuse; in a container: start it with --device /dev/fuse",
+            f"{FUSE} cannot be opened, which reading a disk needs",
+            hint=f"{hint}; in a container: start it with --device {FUSE}",
         )
     with tempfile.TemporaryDirectory(prefix="ostci-export-") as name:
         raw = Path(name) / "raw"
@@ -165,7 +169,7 @@ def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
     without anything to boot.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with _readable(image, log=log) as raw:
+    with _readable(image, into, log=log) as raw:
         entries = _read_entries(raw, log=log)
         chosen = choose_entry(entries)
         kernel = into / "vmlinuz"
@@ -184,16 +188,35 @@ def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
 
 
 @contextmanager
-def _readable(image: Path, *, log: Log) -> Iterator[Path]:
-    """Show the disk's file system as it will be after its journal is replayed."""
-    with tempfile.TemporaryDirectory(prefix="ostci-look-") as name:
-        layer = Path(name) / "layer.qcow2"
-        overlay(image, layer, log=log)
-        with exported(layer, log=log, writable=True) as raw:
-            state = debugfs(raw, ["show_super_stats -h"], log=log)
-            if "needs_recovery" in state:
-                debugfs(raw, ["journal_run"], log=log, writable=True)
-            yield raw
+def _readable(image: Path, room: Path, *, log: Log) -> Iterator[Path]:
+    """Show the disk's file system as it will be after its journal is replayed.
+
+    It is a throw-away layer through FUSE, or where that cannot be had a copy in ``room``.
+    """
+    with tempfile.TemporaryDirectory(prefix="look-", dir=room) as name, ExitStack() as stack:
+        if has_fuse():
+            layer = Path(name) / "layer.qcow2"
+            overlay(image, layer, log=log)
+            raw = stack.enter_context(exported(layer, log=log, writable=True))
+        else:
+            raw = Path(name) / "raw"
+            _run(["qemu-img", "convert", "-O", "raw", image, raw], raw, log=log)
+        state = debugfs(raw, ["show_super_stats -h"], log=log)
+        if "needs_recovery" in state:
+            debugfs(raw, ["journal_run"], log=log, writable=True)
+        yield raw
+
+
+def has_fuse() -> bool:
+    """Tell whether a disk can be shown as a file.
+
+    An ordinary user's FUSE is mounted by a setuid program. In a namespace without root that is
+    nobody's: the one that a machine runs in has only the user.
+    """
+    if not os.access(FUSE, os.R_OK | os.W_OK):
+        return False
+    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(int(inside) == 0 for inside, _, _ in mapped)
 
 
 def debugfs(raw: Path, requests: Sequence[str], *, log: Log, writable: bool = False) -> str:

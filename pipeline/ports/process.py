@@ -102,6 +102,15 @@ def _environment(env: Mapping[str, str]) -> str:
     )
 
 
+def _with_sbin(env: Mapping[str, str]) -> dict[str, str]:
+    """Add to PATH where Debian keeps mke2fs and others, which an ordinary user's does not have."""
+    found = dict(env)
+    words = found.get("PATH", "").split(":")
+    if "PATH" in found and "/usr/sbin" not in words:
+        found["PATH"] = ":".join([*words, "/usr/sbin", "/sbin"])
+    return found
+
+
 def _short(word: str) -> str:
     return word if len(word) <= _LONGEST else f"{word[:_LONGEST]}… ({len(word)} characters)"
 
@@ -241,7 +250,7 @@ def start(
         popen = subprocess.Popen(
             words,
             cwd=cwd,
-            env=None if env is None else dict(env),
+            env=_with_sbin(os.environ if env is None else env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from pipeline.ports.depmod import add_module_lists
 from pipeline.ports.dracut import dracut_initramfs
-from pipeline.ports.files import lock, remove_tree, write_bytes
+from pipeline.ports.files import lock, write_bytes
 from pipeline.ports.initramfs import initramfs_digest, make_initramfs
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo, dump_metadata
+from pipeline.ports.userns import remove_tree
 from pipeline.stages.basing import archives, debian
 from pipeline.stages.basing.archive import convert
 from pipeline.stages.basing.layout import LAYOUT_VERSION

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import lock, no_space, remove_tree, write_text
+from pipeline.ports.files import lock, no_space, write_text
 from pipeline.ports.log import Log
+from pipeline.ports.userns import remove_tree
 from pipeline.stages.disking.deployment import (
     Deployment,
     Remote,

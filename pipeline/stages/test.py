@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
-from pipeline.ports.files import lock, remove_tree, write_text
+from pipeline.ports.files import remove_tree, shared_place, write_text
 from pipeline.ports.log import Log
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
@@ -35,7 +35,6 @@ _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
 _NOTHING_COLLECTED = 5
 _SOCKETS = "ostci-suite-"
-_ALIVE = "alive"
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
 
@@ -124,29 +123,12 @@ def _empty(directory: Path) -> None:
 def _directories(tmp: Path) -> Iterator[tuple[Path, Path]]:
     """Make a directory with a short path, for sockets, and one with room, for layers."""
     tmp.mkdir(parents=True, exist_ok=True)
-    _remove_left_over()
-    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS, dir="/tmp"))
     scratch = Path(tempfile.mkdtemp(prefix="machine-", dir=tmp))
     try:
-        # QEMU's user has to come as far as its own files, and need see nothing on the way.
-        sockets.chmod(0o711)
-        with lock(sockets / _ALIVE, what="a suite"):
+        with shared_place(Path("/tmp"), _SOCKETS) as sockets:
             yield sockets, scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(sockets, ignore_errors=True)
-
-
-def _remove_left_over() -> None:
-    """Remove directories of suites that were killed: nobody holds their lock."""
-    for path in Path("/tmp").glob(f"{_SOCKETS}*"):
-        if path.is_symlink() or path.stat().st_uid != os.geteuid() or not (path / _ALIVE).exists():
-            continue
-        try:
-            with lock(path / _ALIVE, what="cleaning up"):
-                shutil.rmtree(path, ignore_errors=True)
-        except Trouble:
-            continue  # it is alive
 
 
 def _run_pytest(
