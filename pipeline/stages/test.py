@@ -109,7 +109,8 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
         )
         deadline_s = expected.deadline_s + _BESIDES_S * chosen.speed
-        code = _run_pytest(parameters, folder, test, deadline_s, log=log)
+        bytecode = cache.resolve() / "bytecode"
+        code = _run_pytest(parameters, folder, test, deadline_s, bytecode=bytecode, log=log)
     result = _result(request, code, deadline_s)
     return replace(result, seconds=round(time.monotonic() - started, 3))
 
@@ -150,7 +151,13 @@ def _remove_left_over() -> None:
 
 
 def _run_pytest(
-    parameters: SuiteParameters, folder: Path, test: str, deadline_s: float, *, log: Log
+    parameters: SuiteParameters,
+    folder: Path,
+    test: str,
+    deadline_s: float,
+    *,
+    bytecode: Path,
+    log: Log,
 ) -> int:
     """Run pytest to its end; tells its exit code, negative for a signal.
 
@@ -159,7 +166,7 @@ def _run_pytest(
     file = Path(parameters.scratch) / "parameters.json"
     write_text(file, to_json(parameters))
     evidence = Path(parameters.evidence)
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-s", "-q", "-c", "/dev/null"]
+    argv: list[str | Path] = [sys.executable, "-m", "vmtests", "-s", "-q", "-c", "/dev/null"]
     argv += [f"--rootdir={folder}", "--import-mode=importlib", "-p", "no:cacheprovider"]
     argv += ["-p", "no:randomly", "-p", "no:xdist", f"--junitxml={evidence / 'junit.xml'}"]
     argv += ["-o", f"junit_suite_name={parameters.suite}", "-o", "junit_family=xunit2"]
@@ -171,7 +178,9 @@ def _run_pytest(
         **os.environ,
         PARAMETERS: str(file),
         "PYTHONPATH": str(suites_path().parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        # Compiled once, whoever installed us, and not beside suites that may be somebody else's.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(bytecode),
         # A caller's own options for pytest are not meant for this one.
         "PYTEST_ADDOPTS": "",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",

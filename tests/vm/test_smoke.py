@@ -264,7 +264,7 @@ def test_a_qemu_that_is_killed_is_trouble_and_no_failure_of_the_guest(
 def kill_pytest() -> None:
     for pid, _ in process.descendants(os.getpid()):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"pytest" in words and b"unshare" not in words[0]:
+        if b"vmtests" in words and b"unshare" not in words[0]:
             os.kill(pid, signal.SIGKILL)
 
 
