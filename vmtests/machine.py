@@ -18,7 +18,7 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
-from pipeline.stages.disk import first_boot
+from pipeline.stages.disk import first_boot, silent_on
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
 from pipeline.words.journal import Entry
 from pipeline.words.suite import SuiteParameters
@@ -246,6 +246,10 @@ class Machine:
         ``systemctl_failed`` has systemd's own view.
         """
         return tuple(sorted(unit for unit, state in self.watch.units.items() if state == "failed"))
+
+    def silent_units(self) -> tuple[str, ...]:
+        """List the units whose failure the journal would not tell; no tree needs to have any."""
+        return silent_on(Path(self.parameters.disk.path))
 
     def systemctl_failed(self) -> tuple[str, ...]:
         """List the units that systemd in the guest calls failed now; takes a program's start."""

@@ -6,6 +6,7 @@ systemctl and ostree are asked as well, in a Debian with units that fail.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ TARGET = Target(name="runtime", default_unit="multi-user.target", disk_size=2 * 
 _REF = RefName("views/compose/x86_64-runtime")
 _UNITS = "usr/lib/systemd/system"
 _ONCE = "[Service]\nType=oneshot\n"
-UNITS: Mapping[str, tuple[str, str]] = {
+Units = Mapping[str, tuple[str, str]]
+"""Name → its text and what wants it."""
+UNITS: Units = {
     # Before there is a journal: systemd says so to the kernel's log alone.
     "early.service": (
         "[Unit]\nDefaultDependencies=no\nBefore=systemd-journald.service\n"
@@ -46,6 +49,8 @@ UNITS: Mapping[str, tuple[str, str]] = {
         "[Service]\nRestart=on-failure\nRestartSec=0.1\nExecStart=/bin/false\n",
         "multi-user.target",
     ),
+    # Its failure is no message that is kept.
+    "silent.service": ("[Service]\nLogLevelMax=crit\nExecStart=/bin/false\n", "multi-user.target"),
     "run-broken.mount": (
         "[Mount]\nWhat=tmpfs\nWhere=/run/broken\nType=tmpfs\nOptions=nonsense=1\n",
         "multi-user.target",
@@ -56,19 +61,29 @@ UNITS: Mapping[str, tuple[str, str]] = {
 @pytest.mark.vm
 @pytest.mark.slow
 def test_the_cheap_views_agree_with_systemctl_and_ostree(tmp_path: Path, log: Log) -> None:
-    request = _request(tmp_path, log)
+    request = _request(tmp_path, UNITS, log)
     result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
     bad = [(one.name, one.message) for one in result.tests if one.verdict is not Verdict.PASSED]
     assert bad == []
     assert len(result.tests) == 5
 
 
-def _request(tmp: Path, log: Log) -> TestRequest:
+@pytest.mark.vm
+@pytest.mark.slow
+def test_a_unit_that_fails_in_silence_fails_the_smoke_suite(tmp_path: Path, log: Log) -> None:
+    request = _request(tmp_path, {"silent.service": UNITS["silent.service"]}, log)
+    request = replace(request, suite="smoke", suites=None)
+    result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
+    assert (result.verdict, result.cause) == (Verdict.FAILED, "failed-unit")
+    assert result.message == "test_no_unit_failed: failed units: silent.service"
+
+
+def _request(tmp: Path, units: Units, log: Log) -> TestRequest:
     """Put the units over the base of the Debian sample, and that on a disk."""
     repo = Repo(tmp / "repo", log=log).create(Mode.BARE_USER)
     manifest = machines.sample("debian")
     _, variants = machines.import_sample(manifest, repo, variants=(("runtime",),), log=log)
-    layer = repo.commit_dir(write_files(tmp / "layer", _files()), subject="units that fail")
+    layer = repo.commit_dir(write_files(tmp / "layer", _files(units)), subject="units that fail")
     commit = repo.commit_layers([variants["runtime"], layer], subject="views", bind=[_REF])
     disk = make_disk(
         DiskRequest(osname="views", ref=_REF, commit=commit, target=TARGET),
@@ -96,9 +111,9 @@ def _request(tmp: Path, log: Log) -> TestRequest:
     )
 
 
-def _files() -> dict[str, str | bytes | None]:
+def _files(units: Units) -> dict[str, str | bytes | None]:
     found: dict[str, str | bytes | None] = {}
-    for name, (text, wanted_by) in UNITS.items():
+    for name, (text, wanted_by) in units.items():
         found[f"{_UNITS}/{name}"] = text
         if wanted_by:
             found[f"{_UNITS}/{wanted_by}.wants/{name}"] = f"-> ../{name}"

@@ -10,14 +10,16 @@ from pipeline.words.symptoms import Cause
 from vmtests.machine import Machine
 
 FAILED = ("at-once.service", "early.service", "reset.service", "run-broken.mount", "twice.service")
+SILENT = ("silent.service",)
 
 
 def test_the_journal_tells_of_every_unit_that_systemd_calls_failed(machine: Machine) -> None:
     machine.wait_for_journal(message_id=STARTUP_FINISHED, timeout_s=120)
     machine.wait_for_journal("Started", unit="recovers.service")
     machine.wait_for_journal("twice.service: Start request repeated too quickly")
-    assert machine.systemctl_failed() == FAILED
+    assert set(machine.systemctl_failed()) == {*FAILED, *SILENT}
     assert machine.failed_units() == FAILED
+    assert machine.silent_units() == SILENT
 
 
 def test_a_unit_that_failed_and_is_well_again_is_still_a_symptom(machine: Machine) -> None:
