@@ -5,7 +5,9 @@ Knows nothing of pytest, which is loaded while the guest boots.
 """
 
 import functools
+import gc
 import os
+import pickle
 import sys
 import time
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from pipeline.ports.domain import hypervisor
 from pipeline.ports.log import FileSink, Line, Log, plain_text
-from pipeline.words.records import from_json
+from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
@@ -25,8 +27,9 @@ BEGAN = time.monotonic()
 @functools.cache
 def bench() -> "Bench":
     """Read the parameters that the environment names; there is one bench a process."""
-    path = os.environ[PARAMETERS]
-    return Bench(from_json(SuiteParameters, Path(path).read_bytes(), where=path))
+    parameters = pickle.loads(Path(os.environ[PARAMETERS]).read_bytes())
+    assert isinstance(parameters, SuiteParameters)
+    return Bench(parameters)
 
 
 class _Pipe:
@@ -67,6 +70,12 @@ class Bench:
         self.stack.callback(machine.close)
         self.machine = machine
 
+    def prepare(self) -> None:
+        """Do while the guest boots what the end of the suite would have to wait for else."""
+        to_json(SuiteReport())
+        # pytest collects garbage several times at its end; what is loaded by now is none.
+        gc.freeze()
+
     def booted(self) -> Machine:
         """Follow the machine until it is decided whether its boot went well.
 
@@ -77,6 +86,7 @@ class Bench:
         assert self.machine is not None, "the machine was not started"
         if not self._is_decided:
             self._is_decided = True
+            self.prepare()
             self.machine.wait_for_boot()
         return self.machine
 

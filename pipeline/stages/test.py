@@ -8,6 +8,7 @@ is a bug of ours, or this machine's trouble.
 
 import difflib
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -20,12 +21,12 @@ from pathlib import Path
 
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
-from pipeline.ports.files import lock, remove_tree, write_text
+from pipeline.ports.files import lock, remove_tree
 from pipeline.ports.log import Log
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.manifest import Target
-from pipeline.words.records import from_json, to_json
+from pipeline.words.records import from_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
@@ -163,8 +164,9 @@ def _run_pytest(
 
     All that it started is dead after it: machines too, for they are in its process namespace.
     """
-    file = Path(parameters.scratch) / "parameters.json"
-    write_text(file, to_json(parameters))
+    file = Path(parameters.scratch) / "parameters"
+    # Not as JSON: what reads that, checked, takes longer to load than the machine to start.
+    file.write_bytes(pickle.dumps(parameters))
     evidence = Path(parameters.evidence)
     argv: list[str | Path] = [sys.executable, "-m", "vmtests", "-s", "-q", "-c", "/dev/null"]
     argv += [f"--rootdir={folder}", "--import-mode=importlib", "-p", "no:cacheprovider"]
