@@ -183,6 +183,8 @@ class Domain:
     def destroy(self) -> None:
         """End the machine now, as by pulling the plug; nothing happens when it has ended."""
         self._is_ours = True
+        # libvirt would do the same and then look only every fifth of a second.
+        domain_root.terminate(self._staging.parent, self.name)
         try:
             self._virt.destroy()
         except libvirt.libvirtError as error:

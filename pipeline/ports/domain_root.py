@@ -39,6 +39,7 @@ _MODULE = "pipeline.ports.domain_root"
 _CAPABILITIES = Path("cache/qemu/capabilities")
 _SEED_S = 180.0
 _KILL_S = 10.0
+_TERM_S = 2.0
 _LOOK_S = 0.01
 _PR_SET_CHILD_SUBREAPER = 36
 # An ordinary user's driver would give its directories away to whom these name, and may not.
@@ -225,7 +226,16 @@ def _bury_probes(root: Path) -> None:
         time.sleep(_LOOK_S)
 
 
-def _kill_qemu(pid: int, root: Path) -> bool:
+def terminate(root: Path, name: str) -> None:
+    """Ask a machine's QEMU to end, which writes its disk out first, and wait for it a moment."""
+    pid = pid_of(root, name)
+    if pid is not None:
+        _kill_qemu(pid, root, signal.SIGTERM, _TERM_S)
+
+
+def _kill_qemu(
+    pid: int, root: Path, number: signal.Signals = signal.SIGKILL, wait_s: float = _KILL_S
+) -> bool:
     try:
         handle = os.pidfd_open(pid)  # before looking, so that what is looked at is what is killed
     except ProcessLookupError:
@@ -234,8 +244,8 @@ def _kill_qemu(pid: int, root: Path) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         if os.fsencode(root / "lib/qemu/domain-") not in command:
             return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], _KILL_S)
+        signal.pidfd_send_signal(handle, number)
+        select.select([handle], [], [], wait_s)
         return True
     except (FileNotFoundError, ProcessLookupError):
         return False
