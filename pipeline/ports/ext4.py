@@ -110,7 +110,7 @@ class Ext4:
             if not links:
                 return
             requests = [f"expand_dir {quoted(one)}" for one in {_parent(one.path) for one in links}]
-            requests += [_link(link) for link in links]
+            requests += [f"ln {quoted(link.to)} {quoted(link.path)}" for link in links]
             _, errors = self._debugfs(requests, writable=True)
             self._expect([error for error in errors if error != _FULL_DIR])
         raise Trouble(f"{links[0].path} finds no room in its directory")
@@ -147,54 +147,63 @@ def quoted(text: str) -> str:
 
 
 def _requests(operations: Iterable[Operation], scratch: Path) -> Iterator[str]:
+    """Write operations as requests: each in its directory, as debugfs keeps only eight blocks."""
+    at = ""
     for number, one in enumerate(operations):
-        match one:
-            case Remove(path=path):
-                yield f"rm {quoted(path)}"
-            case RemoveDir(path=path):
-                yield f"rmdir {quoted(path)}"
-            case Rename(old=old, new=new):
-                yield f"ln {quoted(old)} {quoted(new)}"
-                yield f"unlink {quoted(old)}"
-            case MakeDir(path=path, meta=meta):
-                yield f"mkdir {quoted(path)}"
-                yield from _set(path, meta, scratch / str(number))
-            case Write(path=path, content=content, meta=meta):
-                written = scratch / f"{number}.content"
-                written.write_bytes(content)
-                yield f"write {quoted(str(written))} {quoted(path)}"
-                yield from _set(path, meta, scratch / str(number))
-            case Copy(path=path, source=source, meta=meta):
-                yield f"write {quoted(source)} {quoted(path)}"
-                yield from _set(path, meta, scratch / str(number))
-            case Symlink(path=path, target=target, meta=meta):
-                yield f"symlink {quoted(path)} {quoted(target)}"
-                yield from _set(path, meta, scratch / str(number))
-            case Link():
-                yield _link(one)
-            case SetMeta(path=path, meta=meta):
-                yield from _set(path, meta, scratch / str(number), owner=True)
-            case SetLinks(path=path, count=count):
-                yield f"sif {quoted(path)} links_count {count}"
+        if isinstance(one, Rename):
+            yield f"ln {quoted(one.old)} {quoted(one.new)}"
+            yield f"unlink {quoted(one.old)}"
+            at = ""
+            continue
+        if _parent(one.path) != at:
+            at = _parent(one.path)
+            yield f"cd {quoted(at)}"
+        # Never a bare name: "<8>" would be an inode, "-x" an option.
+        yield from _request(one, quoted(f"./{_name(one.path)}"), scratch / str(number))
 
 
-def _link(link: Link) -> str:
-    return f"ln {quoted(link.to)} {quoted(link.path)}"
+def _request(one: Operation, name: str, scratch: Path) -> Iterator[str]:
+    match one:
+        case Remove():
+            yield f"rm {name}"
+        case RemoveDir():
+            yield f"rmdir {name}"
+        case MakeDir(meta=meta):
+            yield f"mkdir {name}"
+            yield from _set(name, meta, scratch)
+        case Write(content=content, meta=meta):
+            scratch.write_bytes(content)
+            yield f"write {quoted(str(scratch))} {name}"
+            yield from _set(name, meta, scratch)
+        case Copy(source=source, meta=meta, links=links):
+            yield f"write {quoted(source)} {name}"
+            yield from _set(name, meta, scratch)
+            if links > 1:
+                yield f"sif {name} links_count {links}"
+        case Symlink(target=target, meta=meta):
+            yield f"symlink {name} {quoted(target)}"
+            yield from _set(name, meta, scratch)
+        case Link(to=to):
+            yield f"ln {quoted(to)} {name}"
+        case SetMeta(meta=meta):
+            yield from _set(name, meta, scratch, owner=True)
+        case SetLinks(count=count):
+            yield f"sif {name} links_count {count}"
 
 
-def _set(path: str, meta: Meta, scratch: Path, *, owner: bool = False) -> Iterator[str]:
+def _set(name: str, meta: Meta, scratch: Path, *, owner: bool = False) -> Iterator[str]:
     """Say whose a thing is; what is new is root's, and need not be told of it."""
-    yield f"sif {quoted(path)} mode 0{meta.mode:o}"
+    yield f"sif {name} mode 0{meta.mode:o}"
     if owner or meta.uid:
-        yield f"sif {quoted(path)} uid {meta.uid}"
+        yield f"sif {name} uid {meta.uid}"
     if owner or meta.gid:
-        yield f"sif {quoted(path)} gid {meta.gid}"
+        yield f"sif {name} gid {meta.gid}"
     # As OSTree sets it: what is deployed is of no time.
-    yield f"sif {quoted(path)} mtime @0"
-    for number, (name, value) in enumerate(meta.xattrs):
+    yield f"sif {name} mtime @0"
+    for number, (attribute, value) in enumerate(meta.xattrs):
         file = scratch.with_name(f"{scratch.name}.xattr{number}")
         file.write_bytes(value)
-        yield f"ea_set -f {quoted(str(file))} {quoted(path)} {quoted(name.decode())}"
+        yield f"ea_set -f {quoted(str(file))} {name} {quoted(attribute.decode())}"
 
 
 def _parent(path: str) -> str:

@@ -75,11 +75,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Write a new file with what is in one of this machine's."""
+    """Write a new file with what is in one of this machine's; it is to have so many names."""
 
     path: str
     source: str
     meta: Meta
+    links: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,16 +235,16 @@ def _new_object(given: Steps, path: str, checksum: bytes, kind: str) -> Operatio
     place = given.sources.place(checksum, kind)
     if kind != "file":
         return Copy(path, place, _FILE)
-    return _copy(given, path, checksum)
+    return _copy(given, path, checksum, links=_names(given, checksum))
 
 
-def _copy(given: Steps, path: str, checksum: bytes) -> Operation:
+def _copy(given: Steps, path: str, checksum: bytes, *, links: int = 1) -> Operation:
     meta = given.sources.meta(checksum, "file")
     if meta.mode & 0o170000 == 0o120000:
         if meta.xattrs:
             raise Unfit(f"{path} is a symbolic link with extended attributes")
         return Symlink(path, given.sources.target(checksum), meta)
-    return Copy(path, given.sources.place(checksum, "file"), meta)
+    return Copy(path, given.sources.place(checksum, "file"), meta, links)
 
 
 def _additions(given: Steps) -> Iterator[Operation]:
@@ -282,17 +282,24 @@ def _boot(given: Steps) -> Iterator[Operation]:
 
 
 def _links(given: Steps) -> Iterator[Operation]:
-    """Set the count of names of every object whose count may have changed."""
-    booted = list(given.new.boot.names().values())
-    touched = {*given.change.removed.values(), *given.change.added.values(), *booted}
-    touched |= set(given.old.boot.names().values())
+    """Set the count of names of every object that was there before and may have another now."""
+    touched = {*given.change.removed.values(), *given.change.added.values()}
+    touched |= {*given.old.boot.names().values(), *given.new.boot.names().values()}
     for checksum in sorted(touched):
-        count = given.census.files[checksum]
-        if count and not given.sources.is_copied(checksum):
-            total = 1 + count + booted.count(checksum)
-            if total > MAX_LINKS:
-                raise Unfit(f"one file has {total} names")
-            yield SetLinks(_object_path(checksum), total)
+        prefix, rest = _split(f"{checksum.hex()}.file")
+        if given.census.files[checksum] and rest in given.objects.get(prefix, ()):
+            yield SetLinks(_object_path(checksum), _names(given, checksum))
+
+
+def _names(given: Steps, checksum: bytes) -> int:
+    """Count the names that an object has on the new disk."""
+    if given.sources.is_copied(checksum):
+        return 1
+    booted = list(given.new.boot.names().values()).count(checksum)
+    names = 1 + given.census.files[checksum] + booted
+    if names > MAX_LINKS:
+        raise Unfit(f"one file has {names} names")
+    return names
 
 
 def _etc(given: Steps) -> Iterator[Operation]:
