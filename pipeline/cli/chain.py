@@ -253,8 +253,8 @@ def _variant(base: base_stage.BaseResult, target: Target, passage: Passage) -> C
     return base.variants[name]
 
 
-def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
-    """Make a disk of every tree, or of the targets' that were named."""
+def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -> None:
+    """Make a disk of every tree, or of the targets' that were named; ``full`` takes no layer."""
     house = passage.house
     with passage.stage("disk"):
         manifest = passage.manifest
@@ -262,7 +262,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                return _disk_of(passage, tree, target_of(manifest, tree.target), key)
+                return _disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
 
         trees = _trees(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
@@ -271,7 +271,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
         passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
 
 
-def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
+def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
     house, manifest = passage.house, passage.manifest
     request = disk_stage.DiskRequest(
         osname=manifest.osname,
@@ -283,7 +283,7 @@ def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
         key=key,
     )
     return disk_stage.make_disk(
-        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log
+        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log, full=full
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.cli.record import records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import size_text
 from pipeline.ports.files import remove_tree
+from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.promote import retired_deltas
@@ -104,14 +105,18 @@ def _kept_runs(
 
 
 def _disks(house: House, runs: list[RunDir]) -> Iterator[Item]:
-    """Disks but those of the newest trees and the promoted ones."""
+    """Disks but those of the newest trees and the promoted ones, and what these stand on."""
     commits: set[str] = {at for ref, at in house.repo.refs().items() if _kind(ref) == "buildmaster"}
     for run in runs:
         trees = _read(run, "trees").get("trees", ())
         if trees:
             commits |= {tree["commit"] for tree in trees}
             break
-    for path in sorted(house.workdir.disks.iterdir()):
+    everything = sorted(house.workdir.disks.iterdir())
+    for path in everything:
+        if path.suffix == ".qcow2" and path.name.partition("-")[0] in commits:
+            commits |= {one.name.partition("-")[0] for one in below(path)}
+    for path in everything:
         if path.name.startswith(".") or path.name.partition("-")[0] in commits:
             continue
         yield _files(path, f"disk {path.name}", "of an older tree; made again when it is booted")

@@ -127,6 +127,13 @@ def _build(parser: Parser) -> None:
     _stage(parser)
 
 
+def _disk(parser: Parser) -> None:
+    parser.add_argument(
+        "--full", action="store_true", help="make it anew, not as a layer on another tree's disk"
+    )
+    _targets(parser)
+
+
 def _targets(parser: Parser) -> None:
     parser.add_argument(
         "--target",
@@ -268,7 +275,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "ostci -C work compose --target runtime",
         _targets,
     ),
-    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _targets),
+    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _disk),
     (
         "test",
         "stage_verbs",

@@ -5,8 +5,10 @@ No loop device and no mount of a file system is needed, so that a container can 
 inside goes through qemu-storage-daemon, which shows a qcow2 as a raw file, and debugfs.
 """
 
+import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +24,9 @@ _ENTRIES = "/boot/loader/entries"
 _PROBE_S = 20.0
 FUSE = Path("/dev/fuse")
 """Debian lets everybody open it; a container may not have it."""
+_QCOW2 = b"QFI\xfb"
+_DEEPEST = 100
+_EXPORT = "ostci-export-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,19 +113,60 @@ def overlay(base: Path, path: Path, *, log: Log) -> None:
     _run(argv, path, log=log)
 
 
+def overlay_beside(base: Path, path: Path, *, log: Log) -> None:
+    """Make a layer in the directory of its disk, by whose name alone it knows it."""
+    if base.parent != path.parent:
+        raise ValueError(f"{path} is not beside {base}")
+    argv: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
+    # A name with a colon in it would be read as a protocol.
+    _run([*argv, "-b", f"./{base.name}", path], path, log=log)
+
+
+def below(path: Path) -> tuple[Path, ...]:
+    """List the disks that a layer stands on, the nearest first; they need not be there.
+
+    Read from the images' own headers. Format: QEMU's docs/interop/qcow2.txt.
+    """
+    found: list[Path] = []
+    at = path
+    while (name := _backing_name(at)) and len(found) < _DEEPEST:
+        at = at.parent / name
+        found.append(at)
+    return tuple(found)
+
+
+def _backing_name(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+            if len(head) < 20 or head[:4] != _QCOW2:
+                return ""
+            offset, size = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
+            file.seek(offset)
+            return file.read(size).decode() if offset else ""
+    except FileNotFoundError:
+        return ""
+
+
+def can_export() -> bool:
+    """Tell whether this machine lets us show an image by FUSE."""
+    return os.access(FUSE, os.R_OK | os.W_OK)
+
+
 @contextmanager
 def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]:
     """Show a qcow2 as a raw file for the length of the ``with``; yields that file.
 
     Raises Trouble where FUSE is not to be had.
     """
-    if not os.access(FUSE, os.R_OK | os.W_OK):
+    if not can_export():
         hint = f"sudo chmod 666 {FUSE}" if FUSE.exists() else "modprobe fuse"
         raise Trouble(
             f"{FUSE} cannot be opened, which reading a disk needs",
             hint=f"{hint}; in a container: start it with --device {FUSE}",
         )
-    with tempfile.TemporaryDirectory(prefix="ostci-export-") as name:
+    _reap_exports(log)
+    with tempfile.TemporaryDirectory(prefix=_EXPORT) as name:
         raw = Path(name) / "raw"
         raw.touch()
         ready = Path(name) / "pid"
@@ -139,6 +185,18 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
                 yield raw
             finally:
                 daemon.terminate()
+
+
+def _reap_exports(log: Log) -> None:
+    """Take away what exports left whose process was killed: a mount that nobody answers."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_EXPORT}*"):
+        raw = directory / "raw"
+        try:
+            raw.stat()
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _only_read(on: bool) -> str:

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Make the bootable disk of a commit: its deployment in an ext4, as qcow2.
 
-A disk is never changed once it is there; a boot gets a layer on it. It is booted directly, with
-the kernel, initramfs and options of its own boot entry, copies of which lie beside it.
+A disk is never changed once it is there; a boot gets a layer on it. It may itself be a layer on
+the disk of another commit (``disking.growing``), which takes time by the size of the change. It is
+booted directly, with the kernel, initramfs and options of its own boot entry, copies of which lie
+beside it.
 """
 
 import hashlib
 import json
+import os
 import shutil
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
 from pipeline.ports.files import lock, no_space, write_text
 from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
+from pipeline.ports.ostree_objects import Missing
 from pipeline.ports.userns import remove_tree
 from pipeline.stages.disking.deployment import (
     Deployment,
@@ -23,8 +29,10 @@ from pipeline.stages.disking.deployment import (
     furnish,
     settings,
 )
+from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, predecessor
 from pipeline.stages.disking.silent import silent_units
-from pipeline.words.errors import Trouble
+from pipeline.words.disk_change import Unfit
+from pipeline.words.errors import Ending, Interrupted, Trouble
 from pipeline.words.manifest import Target
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, RefName
@@ -60,9 +68,16 @@ class _BootRecord:
     silent: tuple[str, ...]
 
 
-def make_disk(request: DiskRequest, *, repo: Path, disks: Path, log: Log) -> Disk:
-    """Make the disk of a commit, or find the one that is there."""
-    name = f"{request.commit}-{_spec(request)}"
+def make_disk(
+    request: DiskRequest, *, repo: Path, disks: Path, log: Log, full: bool = False
+) -> Disk:
+    """Make the disk of a commit, or find the one that is there.
+
+    It is a layer on another commit's disk where there is one with the same settings, and made
+    anew in full where not or where ``full`` asks for it; what is in it is the same.
+    """
+    spec = _spec(request)
+    name = f"{request.commit}-{spec}"
     path = disks / f"{name}.qcow2"
     found = Disk(
         commit=request.commit,
@@ -71,17 +86,20 @@ def make_disk(request: DiskRequest, *, repo: Path, disks: Path, log: Log) -> Dis
         osname=request.osname,
         size=request.target.disk_size,
     )
-    if _is_whole(path):
+    if _is_there(path, full=full):
         return found
     disks.mkdir(parents=True, exist_ok=True)
     with lock(disks / f".{name}.lock", what=f"disk of {request.ref}", wait_s=_WAIT_S):
-        if not _is_whole(path):
+        if not _is_there(path, full=full):
+            # What stood on a disk that is gone does not stand on the one that takes its name.
+            _forget(path)
             making = disks / f".{name}.making"
             remove_tree(making)
             making.mkdir()
             try:
                 with no_space(path):
-                    _make(request, making, path, repo=repo, log=log)
+                    if full or not _grow(request, spec, path, repo=repo, log=log):
+                        _make(request, making, path, repo=repo, log=log)
             finally:
                 remove_tree(making)
     return found
@@ -128,8 +146,67 @@ def _read_record(path: Path) -> _BootRecord:
         raise Trouble(f"no boot record: {error}", where=str(path), hint=hint) from error
 
 
-def _is_whole(path: Path) -> bool:
-    return path.is_file()
+def _is_there(path: Path, *, full: bool) -> bool:
+    return is_whole(path) and not (full and image.below(path))
+
+
+def _forget(path: Path) -> None:
+    """Remove a disk that is not whole, and those that were layers on it."""
+    for other in path.parent.glob("*.qcow2"):
+        if path in image.below(other):
+            other.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _grow(request: DiskRequest, spec: str, path: Path, *, repo: Path, log: Log) -> bool:
+    """Make the disk as a layer on another commit's; tells whether that went."""
+    layer = path.with_name(f".{path.stem}.growing")
+    layer.unlink(missing_ok=True)
+    of = Repo(repo, log=log)
+    try:
+        old = predecessor(path.parent, spec, request.commit, repo=of)
+        with log.step("grow"):
+            grown = grow(_deployment(request), old, layer, repo=of, log=log)
+        _link_boot_files(grown, old, path)
+        layer.chmod(0o444)
+        if not is_whole(layer):
+            raise Unfit(f"{old.path.name} is gone")
+        layer.rename(path)
+    except (Unfit, Missing) as why:
+        log.fact(f"the disk is made in full: {why}")
+        return False
+    except Interrupted:
+        raise
+    except Exception as error:
+        # A way to save time must not cost a disk; that it is broken is for us to hear of.
+        log.warning(f"growing the disk failed, it is made in full: {error!r}")
+        if not isinstance(error, Ending):
+            log.detail(traceback.format_exc())
+        return False
+    finally:
+        layer.unlink(missing_ok=True)
+    log.fact(f"{grown.changed} paths differ from {old.commit[:12]}, whose disk it stands on")
+    return True
+
+
+def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
+    """Keep beside a layer what a first boot needs: the predecessor's files where they are equal."""
+    record_path, *places = boot_files(disk)
+    _, *theirs = boot_files(old.path)
+    for file, shared, place in zip((grown.kernel, grown.initramfs), theirs, places, strict=True):
+        place.unlink(missing_ok=True)
+        if file is not None and file.shared and shared.is_file():
+            os.link(shared, place)
+        elif file is not None:
+            shutil.copyfile(file.path, place)
+    record = _BootRecord(
+        title=grown.title,
+        options=grown.options,
+        name=grown.name,
+        initramfs=grown.initramfs is not None,
+        silent=grown.silent,
+    )
+    write_text(record_path, to_json(record))
 
 
 def _spec(request: DiskRequest) -> str:
@@ -197,6 +274,7 @@ def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None
     pairs = [("linux", kernel), ("initrd", initramfs)]
     for field, to in pairs:
         if field in chosen.fields:
+            to.unlink(missing_ok=True)  # it may be shared with another disk
             shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
     record = _BootRecord(
         title=chosen.fields.get("title", ""),

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports import process
+from pipeline.ports import image, process
 from pipeline.ports.log import Level, Line, ListSink, Log, plain_text
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import KnownMessage, Target
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict
 from tests import guests, machines
-from tests.guests import TARGET, fault, guest_request, with_smoke
+from tests.guests import TARGET, commit_guest, fault, guest_disk, guest_request, with_smoke
 
 pytestmark = pytest.mark.vm
 EARLY_S = 150.0
@@ -51,6 +51,22 @@ def test_a_good_guest_passes_and_leaves_its_evidence(
     assert 'tests="10"' in (evidence / "junit.xml").read_text()
     assert (evidence / "timings.json").is_file()
     assert "machine: boot …" in sink.texts(Level.FACT)
+
+
+def test_a_disk_that_grew_out_of_another_boots_the_new_tree(tmp_path: Path, log: Log) -> None:
+    guest_disk(commit_guest({}, log=log), log=log)
+    script = """late() {
+    link=$(sed "s/.*ostree=\\([^ ]*\\).*/\\1/" /proc/cmdline)
+    tell "this is $(cat /usr/lib/guest/new) of $(readlink /sysroot$link)"
+}"""
+    layer = {**fault(script), "/usr/lib/guest/new": "the new tree"}
+    request = guest_request(layer, tmp_path / "evidence", log=log)
+    assert image.below(Path(request.disk.path))
+    result = run(request, tmp_path, log)
+    assert (result.verdict, result.message) == (Verdict.PASSED, "")
+    told = (tmp_path / "evidence/journal.txt").read_text()
+    deployed = f"../../../deploy/guest/deploy/{request.tree.commit}.0"
+    assert f"this is the new tree of {deployed}" in told
 
 
 def test_the_tiny_sample_passes(tmp_path: Path, log: Log) -> None:
