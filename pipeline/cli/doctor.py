@@ -179,10 +179,10 @@ def _signing(scratch: Path, log: Log) -> Finding:
     return Finding(name="signing", ok=True, words="GnuPG makes a key and signs")
 
 
-def _namespaces(_scratch: Path, log: Log) -> Finding:
+def _namespaces(_scratch: Path, _log: Log) -> Finding:
     if os.geteuid() == 0:
         return Finding(name="user namespaces", ok=True, words="not needed as root", needed=False)
-    lack = userns.missing(log=log)
+    lack = userns.missing()
     if lack is not None:
         return Finding(name="user namespaces", ok=False, words=lack.words, mend=lack.mend)
     words = "files of every user can be made, with your subordinate ids"

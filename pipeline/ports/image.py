@@ -63,7 +63,7 @@ def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str,
     # A small journal: such file systems are made faster and replayed faster.
     journal = max(4, min(32, size // 1024**2 // 16))
     try:
-        words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image], log=log)
+        words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image])
         _run(words, image, log=log)
     except process.CommandError as error:
         if not re.search("Could not allocate (block|inode)", error.finished.error_text):

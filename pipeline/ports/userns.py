@@ -38,14 +38,14 @@ class Lack:
     mend: str
 
 
-def as_root(argv: Sequence[str | Path], *, log: Log) -> list[str | Path]:
+def as_root(argv: Sequence[str | Path]) -> list[str | Path]:
     """Write the command that runs a program as one that may own files of every user.
 
     Raises Trouble where that cannot be had, with the command that mends it.
     """
     if os.geteuid() == 0:
         return list(argv)
-    lack = missing(log=log)
+    lack = missing()
     if lack is not None:
         raise Trouble(f"files of other users cannot be made: {lack.words}", hint=lack.mend)
     return [*_WORDS, *argv]
@@ -53,19 +53,17 @@ def as_root(argv: Sequence[str | Path], *, log: Log) -> list[str | Path]:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory that holds files of every user."""
-    if os.geteuid() != 0 and path.is_dir() and not path.is_symlink():
-        log = Log()
-        if missing(log=log) is None:
-            argv = as_root(["rm", "--recursive", "--force", "--", path], log=log)
-            process.run(argv, log=log, deadline_s=600.0)
+    if os.geteuid() != 0 and path.is_dir() and not path.is_symlink() and missing() is None:
+        argv = as_root(["rm", "--recursive", "--force", "--", path])
+        process.run(argv, log=Log(), deadline_s=600.0)
     # Without a namespace there were never files of others; and what rm left is told here.
     files.remove_tree(path)
 
 
 @cache
-def missing(*, log: Log) -> Lack | None:
+def missing() -> Lack | None:
     """Tell what keeps an ordinary user from it; None when nothing does. Tried once a process."""
-    done = process.run([*_WORDS, "true"], log=log, ok=(), deadline_s=_PROBE_S)
+    done = process.run([*_WORDS, "true"], log=Log(), ok=(), deadline_s=_PROBE_S)
     if done.code == 0:
         return None
     return _why(done.error_text.strip())

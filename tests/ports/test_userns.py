@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.ports import userns
-from pipeline.ports.log import Log
 from tests.ordinary import FIRST_ID, NAME, Ordinary, ordinary_user
 
 ASK = """
 from pipeline.ports import userns
-from pipeline.ports.log import Log
-lack = userns.missing(log=Log())
+lack = userns.missing()
 print(f"{lack.words} -> {lack.mend}" if lack else "nothing is missing")
 """
 
@@ -79,4 +77,4 @@ def test_files_of_others_are_removed_and_nobody_else_s(user: Ordinary) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs no namespace")
 def test_root_starts_programs_as_they_are() -> None:
-    assert userns.as_root(["ostree", Path("/x")], log=Log()) == ["ostree", Path("/x")]
+    assert userns.as_root(["ostree", Path("/x")]) == ["ostree", Path("/x")]
