@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_verbs
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage
@@ -30,7 +30,9 @@ def do_base(options: Options) -> int:
 
 
 def do_resolve(options: Options) -> int:
-    """Pin every source."""
+    """Pin every source, or make the run of a push."""
+    if options.push is not None:
+        return push_verbs.do_resolve_push(options)
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)
