@@ -157,7 +157,7 @@ def do_pushes(options: argparse.Namespace) -> int:
     for line in table(found, time.time()):
         print(line)
     if not found:
-        words = "nothing waits" if options.open else "no pushes yet"
+        words = "nothing waits" if options.open else "no pushes yet; look for some: ostci watch"
         print(words)
     return EXIT_PASSED
 
