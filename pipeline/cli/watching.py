@@ -8,8 +8,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.cli import chain, push_line
+from pipeline.cli import chain
 from pipeline.cli.house import House, find_root
+from pipeline.cli.line import line_snapshot, newest_of_line
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import raise_worst
 from pipeline.cli.terminal import live
@@ -62,8 +63,8 @@ def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manife
     there is none either.
     """
     pushes = house.ledger.pushes
-    newest = push_line.newest_of_line(house)
-    known = push_line.line_snapshot(newest) if newest else None
+    newest = newest_of_line(house)
+    known = line_snapshot(newest) if newest else None
     problems: dict[str, Ending] = {}
     recorded: list[Push] = []
     try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What leads from one revision of a mirror to another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.ports.git_commands import Git
@@ -40,3 +41,16 @@ def _brought_in(mirror: Path, merge: str, known: list[str], git: Git) -> list[st
     argv: list[str | Path] = ["--git-dir", mirror, "rev-list", "--topo-order"]
     argv += [f"--max-count={_MOST}", merge, *(f"^{one}" for one in known), "--"]
     return [one for one in reversed(git.run(argv).text.splitlines()) if one != merge]
+
+
+def read_messages(mirror: Path, revisions: Sequence[str], *, git: Git) -> list[str]:
+    """Read the messages of commits that are in the mirror."""
+    argv: list[str | Path] = ["--git-dir", mirror, "log", "--no-walk=unsorted", "-z"]
+    done = git.run([*argv, "--format=%B", "--end-of-options", *revisions, "--"])
+    return done.stdout.decode("utf-8", "replace").split("\0")
+
+
+def is_within(mirror: Path, revision: str, tip: str, *, git: Git) -> bool:
+    """Tell whether a commit, by how its revision begins, is in the mirror and led to another."""
+    argv: list[str | Path] = ["--git-dir", mirror, "merge-base", "--is-ancestor", revision, tip]
+    return git.run(argv, ok=()).code == 0

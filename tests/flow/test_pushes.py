@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.line import line_snapshot
 from pipeline.cli.push_line import attempting, resolve_push
 from pipeline.cli.push_verbs import new_push
 from pipeline.cli.record import read_record
@@ -158,6 +159,27 @@ def test_what_cannot_be_had_holds_nobody_up_and_comes_behind(town: Town) -> None
     assert place_of(again) > place_of(version)
     assert moved(town, version, again) == {"zlib"}
     assert town.pins(again)["zlib"] == broken.after
+
+
+def test_a_push_that_could_not_be_had_is_in_the_line_when_it_is_tried_again(town: Town) -> None:
+    broken = push(town, "zlib")
+    mirrors = town.root / "work" / "mirrors"
+    (mirror,) = mirrors.rglob("zlib*.bare")
+    mirror.rename(mirror.with_suffix(".gone"))
+    town.repos["zlib"].path.rename(town.root / "away")
+    house = town.house()
+    taken = resolve_push(house, broken.id)
+    assert isinstance(taken.error, Trouble)
+    assert str(taken.error) == read_record(taken.run).message
+    assert line_snapshot(taken.run).pins["zlib"].revision == broken.before
+    house.ledger.close()
+    (town.root / "away").rename(town.repos["zlib"].path)
+    assert resolve(town, broken.id) == taken.run.version, "nobody came between: the same run"
+    other = push(town, "png")
+    assert town.pins(resolve(town, other.id)) == {
+        **town.pins(taken.run.version),
+        "png": other.after,
+    }
 
 
 def test_a_revision_that_is_not_there_fails_its_own_run_alone(town: Town) -> None:
