@@ -95,7 +95,11 @@ def _do(
         run = _run_for(house, options, verb, new=new)
         try:
             with file_sink(run.log) as file, house.log.also(file):
-                _work(Passage(house, run), work)
+                passage = Passage(house, run)
+                if not new and run.file("snapshot").is_file():
+                    # The run goes by its own, whatever became of the file since.
+                    house.manifest = passage.manifest
+                _work(passage, work)
         finally:
             if options.json:
                 print_result(run, result or verb)
