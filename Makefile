@@ -26,10 +26,11 @@ $(VENV)/.packages: packages.txt
 	        > build-apt.log 2>&1 || { tail -n 20 build-apt.log; rm -f build-apt.log; exit 1; }; \
 	    rm -f build-apt.log; \
 	fi
-	@# The account that libvirt runs QEMU as; the package that makes it brings a daemon and networks.
-	@getent passwd libvirt-qemu > /dev/null || $(SUDO) useradd --system --user-group \
+	@# The account that libvirt runs root's QEMU as; an ordinary user's QEMU runs as that user.
+	@# The package that makes it brings a daemon and networks.
+	@[ -n "$(SUDO)" ] || getent passwd libvirt-qemu > /dev/null || useradd --system --user-group \
 	    --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin libvirt-qemu
-	@! getent group kvm > /dev/null || $(SUDO) usermod --append --groups kvm libvirt-qemu
+	@[ -n "$(SUDO)" ] || ! getent group kvm > /dev/null || usermod --append --groups kvm libvirt-qemu
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml

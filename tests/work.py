@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A sample OS in a work directory of its own, driven by the command ``ostci`` as a person would."""
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -118,9 +118,12 @@ def kill_after(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
     try:
         child.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
         return True
+    finally:
+        # Also where whoever waits is stopped: the command is in a session of its own.
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        child.wait()
     return False
 
 

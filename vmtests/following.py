@@ -116,8 +116,17 @@ class Following:
             self.pump()
         return self.ended
 
+    def root(self, ready_s: float) -> str:
+        """Tell what the guest's shell found mounted as /; raises GuestFailed without a shell."""
+        self._wait_for_shell(ready_s)
+        return self._shell.root
+
     def send(self, script: str, *, seconds: float, ready_s: float) -> None:
         """Hand a script to the guest's shell; raises GuestFailed without one."""
+        self._wait_for_shell(ready_s)
+        self._shell.send(script, seconds=seconds)
+
+    def _wait_for_shell(self, ready_s: float) -> None:
         try:
             self.wait(lambda: self._shell_lost or self._shell.is_ready, "the shell", ready_s)
         except GuestFailed as error:
@@ -127,7 +136,6 @@ class Following:
             self._shell_lost = GuestFailed(f"{message}: {error.what}", cause=Cause.NO_SHELL)
         if self._shell_lost is not None:
             raise self._shell_lost
-        self._shell.send(script, seconds=seconds)
 
     def answer(self, what: str, seconds: float) -> GuestResult:
         """Wait for the answer to the script that was sent last."""

@@ -18,15 +18,15 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
-from pipeline.stages.disk import first_boot
+from pipeline.stages.disk import first_boot, silent_on
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
 from pipeline.words.journal import Entry
 from pipeline.words.suite import SuiteParameters
 from pipeline.words.symptoms import Cause, Symptom
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
-from vmtests.survey import PROGRAMS, SCRIPT, Survey, parse
 
+_DEPLOYMENT = re.compile(r"/ostree/deploy/[^/]+/deploy/([0-9a-f]{64})\.\d+$")
 _DEADLINE_S = 10.0
 _ANSWER_S = 5.0
 """How long the answer may take to come back once the guest must have killed the script."""
@@ -57,7 +57,7 @@ class Machine:
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
         self._stack = ExitStack()
         self._following: Following | None = None
-        self._survey: Survey | None = None
+        self._programs: dict[str, bool] = {}
         self._said = ""
 
     # Its life
@@ -76,7 +76,7 @@ class Machine:
             expected = expected_of(self.parameters.target, self.speed)
             self.watch = BootWatch(expected, domain.started)
             self._following = Following(domain, self.watch, self._evidence)
-            self._survey = None
+            self._programs = {}
 
     def _spec(self, boot: image.BootEntry) -> MachineSpec:
         target = self.parameters.target
@@ -201,9 +201,10 @@ class Machine:
 
     def has(self, program: str) -> bool:
         """Tell whether the guest has a program in its PATH."""
-        if program in PROGRAMS:
-            return (self._survey or self.survey()).has(program)
-        return self.shell(f"command -v {shlex.quote(program)}").code == 0
+        if program not in self._programs:
+            found = self.shell(f"command -v {shlex.quote(program)}")
+            self._programs[program] = found.code == 0
+        return self._programs[program]
 
     def wait_for_unit(self, unit: str, *, timeout_s: float = 30.0) -> None:
         """Wait until a unit is active; gives up at once when it has failed or nobody starts it."""
@@ -238,29 +239,43 @@ class Machine:
         what = " ".join(word for word in (message, message_id, unit) if word)
         return following.wait(look, f"a journal entry {what}", timeout_s * self.speed)
 
-    def survey(self) -> Survey:
-        """Ask the guest for what most suites want to know, in one go; programs stay as they are."""
-        self._survey = parse(self._run("survey", SCRIPT, _DEADLINE_S).text.splitlines())
-        return self._survey
+    def failed_units(self) -> tuple[str, ...]:
+        """List the units that have failed and did not start again, as the journal tells.
 
-    def failed_units(self, survey: Survey | None = None) -> tuple[str, ...]:
-        """List the units that have failed and are not well again; of now, or of a survey."""
-        found = survey or self.survey()
-        if found.has("systemctl"):
-            return found.failed
+        Nothing is started in the guest for it. A failure that somebody has reset counts still;
+        ``systemctl_failed`` has systemd's own view.
+        """
         return tuple(sorted(unit for unit, state in self.watch.units.items() if state == "failed"))
 
-    def booted_commit(self, survey: Survey | None = None) -> str:
-        """Tell the commit of the deployment that is the guest's root; empty for none."""
-        found = (survey or self._survey or self.survey()).about("deployment")
-        if not found:
-            raise GuestFailed("the guest cannot tell its deployment", cause=Cause.WRONG_COMMIT)
-        name, *ids = found[0].split() or [""]
-        if name and (len(ids) != 2 or ids[0] != ids[1]):
+    def silent_units(self) -> tuple[str, ...]:
+        """List the units whose failure the journal would not tell; no tree needs to have any."""
+        return silent_on(Path(self.parameters.disk.path))
+
+    def systemctl_failed(self) -> tuple[str, ...]:
+        """List the units that systemd in the guest calls failed now; takes a program's start."""
+        options = ["--failed", "--plain", "--no-legend", "--no-pager"]
+        shown = self.succeeds(["systemctl", "list-units", *options])
+        return tuple(sorted(line.split()[0] for line in shown.splitlines() if line.split()))
+
+    def booted_commit(self) -> str:
+        """Tell the commit of the deployment that is the guest's root; raises GuestFailed for none.
+
+        The kernel tells it: a deployment is a directory that is mounted as the root.
+        """
+        root = self._running().root(_SHELL_S * self.speed)
+        found = _DEPLOYMENT.search(root)
+        if found is None:
             raise GuestFailed(
-                f"the guest's root is not its deployment {name}", cause=Cause.WRONG_COMMIT
+                f"the guest's root is no deployment: {root or 'nothing'} is mounted there",
+                cause=Cause.WRONG_COMMIT,
             )
-        return name.partition(".")[0]
+        return found[1]
+
+    def ostree_status(self) -> tuple[str, ...]:
+        """List the lines of ``ostree admin status``; the booted deployment's starts with ``*``."""
+        return tuple(
+            line.strip() for line in self.succeeds(["ostree", "admin", "status"]).splitlines()
+        )
 
     def screenshot(self, name: str = "test") -> Path:
         """Write what the screen shows into the evidence; tells the file."""

@@ -4,6 +4,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.cli.house import find_root, init, must_be_new, read_settings
 from pipeline.cli.sample import Sample, is_sample
 from pipeline.cli.terminal import live, stdout_sink
 from pipeline.ports.log import Log
-from pipeline.words.errors import EXIT_PASSED, Trouble
+from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
 
 
 def do_init(options: argparse.Namespace) -> int:
@@ -47,12 +48,15 @@ def do_schema(_options: argparse.Namespace) -> int:
 
 
 def do_doctor(options: argparse.Namespace) -> int:
-    """Try every prerequisite."""
-    from pipeline.cli.doctor import examine
+    """Try every prerequisite, and look whether the one rule holds in a work directory."""
+    from pipeline.cli.doctor import examine, examine_rule
 
+    root = _named_or_here(options.workdir)
     sink = stdout_sink(verbose=options.verbose)
     with live(sink):
         findings = examine(Log(sink), boot=not options.no_boot)
+        if root is not None:
+            findings.append(examine_rule(root, Log(sink)))
     if options.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
@@ -63,3 +67,13 @@ def do_doctor(options: argparse.Namespace) -> int:
                 print(f"         → {finding.mend}")
     missing = [finding.name for finding in findings if finding.needed and not finding.ok]
     return Trouble.exit_code if missing else EXIT_PASSED
+
+
+def _named_or_here(named: Path | None) -> Path | None:
+    """Find the work directory; None where none is named and none is here."""
+    try:
+        return find_root(named)
+    except BadInput:
+        if named is not None or "OSTCI_WORKDIR" in os.environ:
+            raise
+        return None

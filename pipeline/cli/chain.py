@@ -9,7 +9,7 @@ import contextvars
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,12 +67,12 @@ class Tests:
     suites: tuple[SuiteResult, ...] = ()
 
 
-def base(passage: Passage, *, refresh: bool = False) -> None:
+def base(passage: Passage, *, refresh: bool = False, offline: bool = False) -> None:
     """Import the base in every variant that the manifest's targets and builds need."""
     house = passage.house
     manifest = house.manifest
     with passage.stage("base"):
-        request = base_request(house)
+        request = replace(base_request(house), offline=offline)
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
         pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
@@ -108,6 +108,7 @@ def resolve(
     overrides: Mapping[str, Path],
     known: Snapshot | None = None,
     at: Mapping[Source, Revision] | None = None,
+    offline: bool = False,
 ) -> None:
     """Pin every source; raises the worst of what could not be, after all were tried."""
     house = passage.house
@@ -125,6 +126,7 @@ def resolve(
             known=known,
             at=at or {},
             jobs=max(4, house.settings.jobs * 2),
+            offline=offline,
         )
         result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)
         passage.write("snapshot", result.snapshot)
@@ -262,8 +264,8 @@ def _variant(base: base_stage.BaseResult, target: Target, passage: Passage) -> C
     return base.variants[name]
 
 
-def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
-    """Make a disk of every tree, or of the targets' that were named."""
+def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -> None:
+    """Make a disk of every tree, or of the targets' that were named; ``full`` takes no layer."""
     house = passage.house
     with passage.stage("disk"):
         manifest = passage.manifest
@@ -271,7 +273,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                return _disk_of(passage, tree, target_of(manifest, tree.target), key)
+                return _disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
 
         trees = _trees(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
@@ -280,7 +282,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
         passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
 
 
-def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
+def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
     house, manifest = passage.house, passage.manifest
     request = disk_stage.DiskRequest(
         osname=manifest.osname,
@@ -292,7 +294,7 @@ def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
         key=key,
     )
     return disk_stage.make_disk(
-        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log
+        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log, full=full
     )
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``ostci clean``: remove what no policy keeps, and nothing that a promoted tree stands on.
 
-Kept are always: runs that were promoted, every tree on a ``compose`` or ``buildmaster`` line, the
-newest artifact of each component, and the ledger. Runs that did not pass are kept three times as
-long as those that did. Everything removed here can be made again.
+Kept are always: runs that were promoted, every tree on a ``buildmaster`` line, every commit on a
+``compose`` line (its files, too, unless the manifest's ``retention`` gives them up), the newest
+artifact of each component, and the ledger. Runs that did not pass are kept three times as long as
+those that did. Everything removed here can be made again.
 """
 
 import argparse
@@ -11,14 +12,17 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from pipeline.cli import thinning
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house
 from pipeline.cli.record import records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import size_text
 from pipeline.ports.files import remove_tree
+from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.promote import retired_deltas
@@ -76,6 +80,7 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     yield from _cache(house)
     yield from _refs(house, staying)
     yield from _deltas(house)
+    yield from _trees(house)
 
 
 def prune(house: House) -> int:
@@ -100,14 +105,18 @@ def _kept_runs(
 
 
 def _disks(house: House, runs: list[RunDir]) -> Iterator[Item]:
-    """Disks but those of the newest trees and the promoted ones."""
+    """Disks but those of the newest trees and the promoted ones, and what these stand on."""
     commits: set[str] = {at for ref, at in house.repo.refs().items() if _kind(ref) == "buildmaster"}
     for run in runs:
         trees = _read(run, "trees").get("trees", ())
         if trees:
             commits |= {tree["commit"] for tree in trees}
             break
-    for path in sorted(house.workdir.disks.iterdir()):
+    everything = sorted(house.workdir.disks.iterdir())
+    for path in everything:
+        if path.suffix == ".qcow2" and path.name.partition("-")[0] in commits:
+            commits |= {one.name.partition("-")[0] for one in below(path)}
+    for path in everything:
         if path.name.startswith(".") or path.name.partition("-")[0] in commits:
             continue
         yield _files(path, f"disk {path.name}", "of an older tree; made again when it is booted")
@@ -149,6 +158,23 @@ def _deltas(house: House) -> Iterator[Item]:
     """Static deltas that the summary no longer names."""
     for path in retired_deltas(house.archive):
         yield _files(path, f"static delta {path.name[:20]}…", "to a tree that is not the newest")
+
+
+def _trees(house: House) -> Iterator[Item]:
+    """Files of old trees, as the manifest's retention says."""
+    policy = thinning.policy_of(house)
+    if policy is None:
+        return
+    for line in thinning.lines(house):
+        count = len(thinning.thinnable(house, line, policy))
+        if count:
+            yield Item(
+                what=f"files of {count} trees of {line}",
+                why=f"not among the newest {policy.newest}, the last of a day, or promoted; "
+                "their commits stay",
+                size=0,
+                remove=partial(thinning.thin, house, line, policy),
+            )
 
 
 # Helpers

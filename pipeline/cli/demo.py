@@ -21,8 +21,8 @@ from pipeline.cli.record import records
 from pipeline.cli.sample import STORY, Sample
 from pipeline.cli.terminal import TerminalSink
 from pipeline.ports import process
-from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
+from pipeline.ports.userns import remove_tree
 from pipeline.words.errors import EXIT_PASSED, Failed
 from pipeline.words.run import RunRecord
 

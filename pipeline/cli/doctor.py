@@ -2,7 +2,8 @@
 """Check every prerequisite by using it for real, and print the command that mends what is missing.
 
 A version number proves little: a sandbox is entered, an overlay mounted, a commit made and a
-machine booted. What cannot be had but is not needed either is told as a remark.
+machine booted. What cannot be had but is not needed either is told as a remark. Of a work
+directory it is looked whether the one rule holds.
 """
 
 import os
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, userns
+from pipeline.ports.image import FUSE
 from pipeline.ports.log import Log
 from pipeline.words.errors import Ending, Trouble
 
@@ -26,6 +28,7 @@ _PROGRAMS = {
     "gpg": "gnupg",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
+    "newuidmap": "uidmap",
     "ostree": "ostree",
     "qemu-img": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
@@ -58,7 +61,8 @@ def examine(log: Log, *, boot: bool = True) -> list[Finding]:
         ("overlay", _overlay),
         ("ostree", _ostree),
         ("signing", _signing),
-        ("user namespaces", _subuids),
+        ("user namespaces", _namespaces),
+        ("fuse", _fuse),
         ("limits", _limits),
         ("libvirt", _libvirt),
     ]
@@ -70,9 +74,47 @@ def examine(log: Log, *, boot: bool = True) -> list[Finding]:
             try:
                 findings.append(check(Path(scratch), log))
             except (Ending, OSError) as error:
-                mend = getattr(error, "hint", "")
+                mend = _hint(name, error)
                 findings.append(Finding(name=name, ok=False, words=str(error), mend=mend))
     return findings
+
+
+def examine_rule(root: Path, log: Log) -> Finding:
+    """Look whether every ``buildmaster`` ref of a work directory has its recorded pass.
+
+    Changes nothing, and takes no lock: what is being promoted at the moment is in the ledger.
+    """
+    from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ostree import Repo
+    from pipeline.ports.workdir import Workdir
+    from pipeline.stages.promote import violations
+
+    name = "recorded passes"
+    workdir = Workdir(root)
+    repo, archive = Repo(workdir.repo, log=log), Repo(workdir.archive, log=log)
+    refs = {ref for one in (repo, archive) for ref in one.refs() if "/buildmaster/" in ref}
+    judge = f"ostci -C {root} run --again"
+    if not workdir.ledger.is_file():
+        # Opening it would make an empty one.
+        words = f"{workdir.ledger} is not there" if refs else "nothing was promoted yet"
+        return Finding(name=name, ok=not refs, words=words, mend=judge)
+    ledger = Ledger(f"sqlite:///{workdir.ledger}")
+    try:
+        broken = violations(repo=repo, archive=archive, ledger=ledger)
+        # What a start does first is to move refs to where the ledger says that they are.
+        mend = f"ostci -C {root} clean --dry-run" if ledger.promoted() else judge
+    except Ending as error:
+        return Finding(name=name, ok=False, words=str(error), mend=error.hint)
+    finally:
+        ledger.close()
+    words = "; ".join(broken) or f"each of {len(refs)} buildmaster refs has its own"
+    return Finding(name=name, ok=not broken, words=words, mend=mend)
+
+
+def _hint(name: str, error: Exception) -> str:
+    """Tell what mends a check: where this kernel forbids namespaces, that comes first."""
+    lack = userns.forbidden() if name in ("sandbox", "overlay") and os.geteuid() != 0 else None
+    return lack.mend if lack is not None else getattr(error, "hint", "")
 
 
 def _programs(_scratch: Path, _log: Log) -> Finding:
@@ -81,7 +123,9 @@ def _programs(_scratch: Path, _log: Log) -> Finding:
         return Finding(name="programs", ok=True, words=f"all {len(_PROGRAMS)} are installed")
     packages = " ".join(sorted(set(missing.values())))
     words = "missing: " + ", ".join(sorted(missing))
-    return Finding(name="programs", ok=False, words=words, mend=f"apt-get install {packages}")
+    return Finding(
+        name="programs", ok=False, words=words, mend=f"{_sudo()}apt-get install {packages}"
+    )
 
 
 def _which(name: str) -> str | None:
@@ -135,16 +179,28 @@ def _signing(scratch: Path, log: Log) -> Finding:
     return Finding(name="signing", ok=True, words="GnuPG makes a key and signs")
 
 
-def _subuids(_scratch: Path, log: Log) -> Finding:
+def _namespaces(_scratch: Path, log: Log) -> Finding:
     if os.geteuid() == 0:
         return Finding(name="user namespaces", ok=True, words="not needed as root", needed=False)
-    name = process.run(["id", "-un"], log=log).text
-    argv = ["unshare", "--user", "--map-auto", "--map-root-user", "true"]
-    done = process.run(argv, log=log, ok=(), deadline_s=10)
-    if done.code == 0:
-        return Finding(name="user namespaces", ok=True, words=f"{name} has subordinate ids")
-    mend = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
-    return Finding(name="user namespaces", ok=False, words=done.error_text, mend=mend)
+    lack = userns.missing(log=log)
+    if lack is not None:
+        return Finding(name="user namespaces", ok=False, words=lack.words, mend=lack.mend)
+    words = "files of every user can be made, with your subordinate ids"
+    return Finding(name="user namespaces", ok=True, words=words)
+
+
+def _fuse(_scratch: Path, _log: Log) -> Finding:
+    if os.access(FUSE, os.R_OK | os.W_OK):
+        words = "a disk can be looked into after its machine has written to it"
+        return Finding(name="fuse", ok=True, words=words)
+    lack = "cannot be opened" if FUSE.exists() else "is not there"
+    words = f"{FUSE} {lack}: a disk that a guest has written to is copied to be looked into"
+    mend = f"{_sudo()}chmod 666 {FUSE}" if FUSE.exists() else f"{_sudo()}modprobe fuse"
+    return Finding(name="fuse", ok=False, words=words, mend=mend, needed=False)
+
+
+def _sudo() -> str:
+    return "" if os.geteuid() == 0 else "sudo "
 
 
 def _limits(_scratch: Path, log: Log) -> Finding:
@@ -164,4 +220,7 @@ def _machine(_scratch: Path, log: Log) -> Finding:
     from pipeline.ports.accelerator import choose
 
     found = choose(log=log)
-    return Finding(name="machine", ok=True, words=found.words)
+    # What would make machines faster is a remark.
+    return Finding(
+        name="machine", ok=not found.mend, words=found.words, mend=found.mend, needed=False
+    )

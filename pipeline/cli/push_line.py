@@ -219,12 +219,14 @@ def _work(passage: Passage, push: Push, along: tuple[Push, ...], before: RunDir 
         else:
             house.log.fact(f"push {further.id} moved it further already", about=one.component)
     moves = moves_of(moving, house.manifest)
-    if before is None or moves.base or not _take_base(passage, before):
-        chain.base(passage)
     if before is None:
+        chain.base(passage)
         chain.resolve(passage, fetch=None, overrides={}, at=moves.at)
         return
     known = line_snapshot(before)
+    is_same = known.manifest.base == house.manifest.base and not moves.base
+    if not is_same or not _take_base(passage, before):
+        chain.base(passage)
     try:
         chain.resolve(passage, fetch=moves.fetch, overrides={}, known=known, at=moves.at)
     except Ending:
@@ -260,6 +262,9 @@ def _take_base(passage: Passage, before: RunDir) -> bool:
         return False
     found = from_json(BaseResult, path.read_bytes(), where=str(path))
     repo = passage.house.repo
+    wanted = {"+".join(lists) for lists in chain.base_request(passage.house).variants}
+    if not wanted <= found.variants.keys():
+        return False
     if not all(repo.has_commit(commit) for commit in found.variants.values()):
         return False
     with passage.stage("base"):

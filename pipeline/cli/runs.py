@@ -95,11 +95,10 @@ def _stages(
     """
     failures: list[BaseException] = []
     if taken is None:
-        chain.base(passage)
+        chain.base(passage, offline=options.offline)
     try:
         if taken is None:
-            fetch = frozenset[str]() if options.offline else None
-            chain.resolve(passage, fetch=fetch, overrides=overrides)
+            chain.resolve(passage, fetch=None, overrides=overrides, offline=options.offline)
         elif taken.error is not None:
             raise taken.error
     except (Failed, Trouble) as error:

@@ -58,7 +58,8 @@ def do_compose(options: Options) -> int:
 
 def do_disk(options: Options) -> int:
     """Make disks."""
-    return _do(options, "disk", partial(chain.disk, targets=options.target), result="disks")
+    work = partial(chain.disk, targets=options.target, full=options.full)
+    return _do(options, "disk", work, result="disks")
 
 
 def do_test(options: Options) -> int:

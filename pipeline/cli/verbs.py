@@ -134,6 +134,13 @@ def _build(parser: Parser) -> None:
     _stage(parser)
 
 
+def _disk(parser: Parser) -> None:
+    parser.add_argument(
+        "--full", action="store_true", help="make it anew, not as a layer on another tree's disk"
+    )
+    _targets(parser)
+
+
 def _targets(parser: Parser) -> None:
     parser.add_argument(
         "--target",
@@ -155,7 +162,9 @@ def _run(parser: Parser) -> None:
     _overrides(parser)
     _force(parser)
     parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
-    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument(
+        "--offline", action="store_true", help="fetch nothing; what is not here is told"
+    )
     parser.add_argument("--push", type=int, metavar="ID", help="for a push, as ostci pushes has it")
     _wait(parser)
     _json(parser)
@@ -317,7 +326,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "ostci -C work compose --target runtime",
         _targets,
     ),
-    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _targets),
+    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _disk),
     (
         "test",
         "stage_verbs",
@@ -366,7 +375,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "doctor",
         "basics",
-        "try every prerequisite and print what mends it",
+        "try every prerequisite, check the one rule, and print what mends it",
         "ostci doctor",
         _doctor,
     ),

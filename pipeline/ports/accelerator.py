@@ -150,13 +150,16 @@ def _look_at_kvm(log: Log) -> tuple[Probe, str]:
     if not domain_root.KVM.exists():
         return Probe(error="there is no /dev/kvm"), ""
     is_open = domain_root.user_has_kvm()
+    if not is_open and os.geteuid() != 0:
+        mend = "sudo usermod --append --groups kvm $USER; then log in anew"
+        return Probe(error="you cannot open /dev/kvm"), mend
     found = probe(Kind.KVM, deadline_s=_DEADLINE_S, log=log, as_user=is_open)
     if not found.error and (kernel := _stock_kernel()) is not None:
         found = probe_kernel(Kind.KVM, kernel, _KERNEL_DEADLINE_S, log=log, as_user=is_open)
     if found.error:
         return Probe(error=f"/dev/kvm is there, but {found.error}"), ""
     if not is_open:
-        user = domain_root.QEMU_USER if os.geteuid() == 0 else "$USER"
+        user = domain_root.QEMU_USER
         mend = f"usermod --append --groups kvm {user}; chgrp kvm /dev/kvm; chmod 660 /dev/kvm"
         return Probe(error=f"KVM works, but {user} cannot open /dev/kvm"), mend
     return found, ""

@@ -17,8 +17,9 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.ports import process
@@ -38,12 +39,16 @@ _MODULE = "pipeline.ports.domain_root"
 _CAPABILITIES = Path("cache/qemu/capabilities")
 _SEED_S = 180.0
 _KILL_S = 10.0
+_TERM_S = 2.0
 _LOOK_S = 0.01
 _PR_SET_CHILD_SUBREAPER = 36
-_SETTINGS = f"""\
+# An ordinary user's driver would give its directories away to whom these name, and may not.
+_OF_ROOT = f"""\
 user = "{QEMU_USER}"
 group = "{QEMU_USER}"
 dynamic_ownership = 1
+"""
+_SETTINGS = """\
 remember_owner = 0
 security_driver = "none"
 seccomp_sandbox = 1
@@ -99,7 +104,7 @@ def prepared(root: Path, *, arch: str = "x86_64", log: Log) -> Iterator[None]:
         _check_way(root, user)
     with lock(root / "lock", what="machines"):
         reap(root, log=log)
-        write_text(root / "etc/qemu.conf", _SETTINGS)
+        write_text(root / "etc/qemu.conf", _settings())
         # QEMU's user has to come as far as its own directory, and sees nothing on the way.
         root.chmod(0o711)
         staging = root / "m"
@@ -112,6 +117,10 @@ def prepared(root: Path, *, arch: str = "x86_64", log: Log) -> Iterator[None]:
             yield
         finally:
             reap(root, log=log)
+
+
+def _settings() -> str:
+    return _OF_ROOT + _SETTINGS if os.geteuid() == 0 else _SETTINGS
 
 
 def _check_way(root: Path, user: pwd.struct_passwd) -> None:
@@ -202,7 +211,31 @@ def _bury(root: Path, name: str, given_up: threading.Event) -> None:
                 return  # it ended in between; else it is not ours yet, its parent still lives
 
 
-def _kill_qemu(pid: int, root: Path) -> bool:
+def _bury_probes(root: Path) -> None:
+    """Wait for the end of each QEMU that the driver only looks at.
+
+    Where the first process of a namespace waits for no orphans, it would take each for alive for
+    40 s after its end.
+    """
+    while True:
+        for path in (root / "lib/qemu").glob("qmp-*/qmp.pid"):
+            pid = _read_pid(path)
+            if pid is not None:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        time.sleep(_LOOK_S)
+
+
+def terminate(root: Path, name: str) -> None:
+    """Ask a machine's QEMU to end, which writes its disk out first, and wait for it a moment."""
+    pid = pid_of(root, name)
+    if pid is not None:
+        _kill_qemu(pid, root, signal.SIGTERM, _TERM_S)
+
+
+def _kill_qemu(
+    pid: int, root: Path, number: signal.Signals = signal.SIGKILL, wait_s: float = _KILL_S
+) -> bool:
     try:
         handle = os.pidfd_open(pid)  # before looking, so that what is looked at is what is killed
     except ProcessLookupError:
@@ -211,8 +244,8 @@ def _kill_qemu(pid: int, root: Path) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         if os.fsencode(root / "lib/qemu/domain-") not in command:
             return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        select.select([handle], [], [], _KILL_S)
+        signal.pidfd_send_signal(handle, number)
+        select.select([handle], [], [], wait_s)
         return True
     except (FileNotFoundError, ProcessLookupError):
         return False
@@ -294,7 +327,7 @@ def _look_from(root: Path, arch: str, *, log: Log) -> str:
     a machine. So there it is shown no /dev/kvm.
     """
     root.chmod(0o711)
-    write_text(root / "etc/qemu.conf", _SETTINGS)
+    write_text(root / "etc/qemu.conf", _settings())
     qemu_user()
     argv: list[str | Path] = [sys.executable, "-m", _MODULE, root, arch]
     if os.geteuid() == 0 and KVM.exists() and not user_has_kvm():
@@ -330,6 +363,8 @@ def _look(arguments: Sequence[str]) -> None:
     if nothing:
         process.run(["mount", "--bind", nothing[0], KVM], log=Log(), deadline_s=10.0)
     start_loop()
+    _set_subreaper(True)
+    threading.Thread(target=_bury_probes, args=(Path(root),), daemon=True).start()
     connection = libvirt.open(f"qemu:///embed?root={root}")
     connection.getDomainCapabilities(str(emulator(arch)), arch, "q35", "qemu", 0)
     versions = (connection.getLibVersion(), connection.getVersion())

@@ -13,8 +13,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import IO
 from urllib.parse import quote, unquote, urlsplit
 
@@ -26,6 +28,7 @@ from pipeline.words.errors import Failed, Interrupted, Trouble
 MOST_BYTES = 8 * 1024**3
 _ANSWER_S = 60.0
 _DOWNLOAD_S = 3600.0
+_POLL_S = 0.2
 _CHUNK = 1 << 20
 _ABSENT = (404, 410)
 _LET_PASS = "%/:?#[]@!$&'()*+,;=~"
@@ -85,7 +88,27 @@ def _compare(found: str, checksum: str, location: str) -> None:
 
 
 def _fetch(url: str, file: IO[bytes]) -> str:
-    """Write what a URL gives to a file; tells its SHA-256."""
+    """Write what a URL gives to a file; tells its SHA-256. Ends soon after ``stop_all``.
+
+    A thread of its own waits for the server: nothing else wakes from looking for its name, from
+    connecting, or from a server that says nothing. Where it is left behind it ends with us.
+    """
+    found: Future[str] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(_fetch_now(url, file))
+        except BaseException as error:  # told by whoever waits for it
+            found.set_exception(error)
+
+    Thread(target=work, name="download", daemon=True).start()
+    while not wait([found], timeout=_POLL_S).done:
+        if process.is_stopping():
+            raise Interrupted("stopped during a download", where=url)
+    return found.result()
+
+
+def _fetch_now(url: str, file: IO[bytes]) -> str:
     if urlsplit(url).scheme not in ("http", "https"):
         raise Failed("only http and https are let through", where=url)
     try:

@@ -10,24 +10,26 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.words.errors import Trouble
 
 _POLL_S = 0.05
+_ALIVE = "alive"
 
 
-def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_text(path: Path, text: str, *, mode: int = 0o644, flush: bool = True) -> None:
     """Write a file beside its place, flush it to the disk and rename it there."""
-    write_bytes(path, text.encode(), mode=mode)
+    write_bytes(path, text.encode(), mode=mode, flush=flush)
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, flush: bool = True) -> None:
     """Write a file beside its place, flush it to the disk and rename it there.
 
-    Raises Trouble, with the path and the bytes wanted, on a full disk.
+    Without ``flush`` a power cut may leave an empty one. Raises Trouble, with the path and the
+    bytes wanted, on a full disk.
     """
     with no_space(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             os.chmod(name, mode)
             os.replace(name, path)
         except BaseException:
@@ -98,6 +101,38 @@ def remove_tree(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path, onerror=make_writable)
+
+
+@contextmanager
+def shared_place(
+    parent: Path, prefix: str, *, remove: Callable[[Path], None] = remove_tree
+) -> Iterator[Path]:
+    """Make a directory, below one that all users share, for the length of the ``with``.
+
+    What killed processes of this user left there under the same prefix goes first: nobody holds
+    their lock. Others may pass through the directory and see nothing in it.
+    """
+    for path in parent.glob(f"{prefix}*"):
+        if not path.is_symlink() and path.stat().st_uid == os.geteuid():
+            _remove_left_over(path, remove)
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    with lock(made / _ALIVE, what="a directory"):
+        try:
+            made.chmod(0o711)
+            yield made
+        finally:
+            remove(made)
+
+
+def _remove_left_over(path: Path, remove: Callable[[Path], None]) -> None:
+    # Without the file it is being made or removed at this moment.
+    if not (path / _ALIVE).exists():
+        return
+    try:
+        with lock(path / _ALIVE, what="cleaning up"):
+            remove(path)
+    except Trouble:
+        return  # it is alive
 
 
 @contextmanager

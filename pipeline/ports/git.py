@@ -8,6 +8,7 @@ A working copy (``local:``) is the one that has no mirror: it is read where it l
 Layout: ``git/SCHEME/HOST/PATH.git``, ``archive/SHA256.git``, ``debian/SUITE/NAME.git``.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.ports import work_copy
 from pipeline.ports.debsource import DebianSources
-from pipeline.ports.files import lock, write_text
+from pipeline.ports.files import lock
 from pipeline.ports.git_commands import Git
 from pipeline.ports.git_fetch import fetch_revision, make_bare, update
+from pipeline.ports.git_known import recalled
+from pipeline.ports.git_revision import find_revision, read_commit, read_submodules
 from pipeline.ports.imports import import_archive
 from pipeline.ports.log import Log
-from pipeline.ports.submodules import Submodule, list_submodules
+from pipeline.ports.submodules import Submodule
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.manifest import Source, SourceKind
 from pipeline.words.mirror_names import absolute_url, mirror_place
@@ -111,14 +114,14 @@ class Mirrors:
             update(mirror, url, git=self.git)
             if is_revision(revision) and not self._has(mirror, revision):
                 fetch_revision(mirror, url, revision, git=self.git)
-            write_text(stamp, "")
+            stamp.touch()
 
     def _fetch_submodules(
         self, url: str, mirror: Path, revision: Revision, max_age_s: float, depth: int
     ) -> None:
         if depth > _DEEPEST:
             raise Failed(f"submodules are nested deeper than {_DEEPEST}", where=url)
-        for one in list_submodules(mirror, revision, where=url, git=self.git):
+        for one in read_submodules(mirror, revision, where=url, git=self.git):
             inner = absolute_url(one.url, url)
             self._fetch_git(inner, max_age_s, [one.revision], one.revision)
             place = self._git_path(inner)
@@ -135,12 +138,12 @@ class Mirrors:
             return work_copy.pin(Path(source.location), git=self.git)
         mirror = self._need(source)
         revision = self._revision(source)
-        pin = _read_commit(mirror, revision, git=self.git)
+        pin = read_commit(mirror, revision, git=self.git)
         submodules = {}
         if source.kind is SourceKind.GIT:
             found = self._walk(source.location, mirror, revision, "")
             submodules = {one.path: one.revision for one, _ in found}
-        return replace(pin, describe=self._describe(mirror, revision), submodules=submodules)
+        return replace(pin, submodules=submodules)
 
     def check_out(self, source: Source, pin: Pin, into: Path) -> None:
         """Write the files of a pin into a directory that is empty or not there, without ``.git``.
@@ -184,6 +187,17 @@ class Mirrors:
         argv: list[str | Path] = ["--git-dir", self._need(source), "cat-file", "blob", name]
         done = self.git.run(argv, ok=())
         return done.stdout if done.code == 0 else None
+
+    def sha256_of(self, source: Source, pin: Pin, path: str) -> str | None:
+        """Hash one file of a source at its pin; None where it is not there."""
+
+        def ask() -> str | None:
+            content = self.read_file(source, pin, path)
+            return None if content is None else hashlib.sha256(content).hexdigest()
+
+        if source.kind is SourceKind.LOCAL:
+            return ask()
+        return recalled(self._need(source), f"sha256 of {pin.revision}:{path}", ask)
 
     def log_between(self, source: Source, old: Revision, new: Revision) -> list[GitCommit]:
         """List the git commits after ``old`` up to ``new``, newest first, at most 1,000.
@@ -234,20 +248,16 @@ class Mirrors:
             yield
 
     def _has(self, mirror: Path, revision: str) -> bool:
-        if not (mirror / "HEAD").is_file():
-            return False
-        argv: list[str | Path] = ["--git-dir", mirror, "cat-file", "-e", f"{revision}^{{commit}}"]
-        return self.git.run(argv, ok=()).code == 0
+        return find_revision(mirror, revision, git=self.git) is not None
 
     def _revision(self, source: Source) -> Revision:
         if source.kind is SourceKind.DEBIAN:
             return self._debian.revision(source.location, source.versions)
+        mirror = self._need(source)
         for name in _names(source):
-            argv: list[str | Path] = ["--git-dir", self._need(source), "rev-parse", "--verify"]
-            argv += ["--quiet", "--end-of-options", f"{name}^{{commit}}"]
-            done = self.git.run(argv, ok=())
-            if done.code == 0:
-                return Revision(done.text)
+            found = find_revision(mirror, name, git=self.git)
+            if found is not None:
+                return found
         raise Failed(_missing(source), where=source.location, hint=self._known(source))
 
     def _known(self, source: Source) -> str:
@@ -257,21 +267,16 @@ class Mirrors:
         names = self.git.run(argv).text.split()
         return f"it has {', '.join(names)}" if names else f"it has no {place.rpartition('/')[2]}"
 
-    def _describe(self, mirror: Path, revision: Revision) -> str:
-        """Name a revision for people; kept, because looking for it walks the history."""
-        kept = mirror / "ostci-describe" / revision
-        if not kept.is_file():
-            argv: list[str | Path] = ["--git-dir", mirror, "describe", "--long", "--abbrev=42"]
-            write_text(kept, self.git.run([*argv, "--tags", "--always", revision]).text)
-        return kept.read_text()
-
     def _walk(
         self, url: str, mirror: Path, revision: Revision, prefix: str
     ) -> Iterator[tuple[Submodule, Path]]:
         """List all submodules with their mirrors, a module before those within it."""
-        for one in list_submodules(mirror, revision, where=url, git=self.git):
+        for one in read_submodules(mirror, revision, where=url, git=self.git):
             inner = absolute_url(one.url, url)
             place = self._git_path(inner)
+            if not self._has(place, one.revision):
+                what = f"submodule {one.path}, {inner} at {one.revision[:12]}, was never fetched"
+                raise Trouble(what, where=url, hint="ostci resolve")
             yield replace(one, path=f"{prefix}{one.path}"), place
             yield from self._walk(inner, place, one.revision, f"{prefix}{one.path}/")
 
@@ -302,27 +307,6 @@ def _room_for(path: str, into: Path, where: str) -> Path:
 def _missing(source: Source) -> str:
     kind = "revision" if source.revision else "tag" if source.tag else "branch"
     return f"there is no {kind} {source.revision or source.tag or source.branch}"
-
-
-def _read_commit(mirror: Path, revision: Revision, *, git: Git) -> Pin:
-    # Loaded when first needed: it takes longer than ``ostci plan`` does with everything else.
-    import git as gitpython
-
-    try:
-        # Closed at once: it keeps a git running for each repository that is open.
-        with gitpython.Repo(mirror) as repo:
-            repo.git.update_environment(**git.environment(GIT_DIR=str(mirror.absolute())))
-            commit = repo.commit(revision)
-            return Pin(
-                revision=revision,
-                tree=commit.tree.hexsha,
-                subject=str(commit.summary),
-                commit_time=commit.committed_date,
-            )
-    except (gitpython.GitError, ValueError, OSError) as error:
-        raise Trouble(
-            f"the mirror is damaged: {error}", where=str(mirror), hint=f"rm -r {mirror}"
-        ) from error
 
 
 def _git_commit(line: str) -> GitCommit:

@@ -2,9 +2,10 @@
 """Bring one bare repository up to date with its server.
 
 A server whose branches and tags are here already is asked one question (``ls-remote``). Whoever
-calls holds the mirror's lock; what a killed git left in it is cleared away first.
+calls holds the mirror's lock; what a killed git left in it is cleared away before it is fetched.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from pipeline.ports import process
 from pipeline.ports.files import full_disk, remove_tree
 from pipeline.ports.git_commands import Git
+from pipeline.ports.git_known import changed, recalled
 from pipeline.words.errors import Ending, Failed, Trouble
 
 _ASK_S = 120.0
@@ -33,11 +35,10 @@ def make_bare(mirror: Path, *, git: Git) -> None:
 
 def update(mirror: Path, url: str, *, git: Git) -> bool:
     """Fetch what is new; tell whether anything was. Raises as ``explain`` does."""
-    clear(mirror)
     try:
         argv = ["ls-remote", "--heads", "--tags", "--refs", "--", url]
-        there = set(git.run(argv, deadline_s=_ASK_S).text.splitlines())
-        if there == _here(mirror, git):
+        there = _digest(git.run(argv, deadline_s=_ASK_S).text)
+        if there == recalled(mirror, "refs", lambda: _here(mirror, git)):
             return False
         specs = [f"+{place}/*:{place}/*" for place in _PLACES]
         _fetch(mirror, url, specs, git)
@@ -64,15 +65,24 @@ def clear(mirror: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _here(mirror: Path, git: Git) -> set[str]:
+def _here(mirror: Path, git: Git) -> str:
     argv = ["for-each-ref", "--format=%(objectname)%09%(refname)", *_PLACES]
-    return set(git.run(["--git-dir", mirror, *argv]).text.splitlines())
+    return _digest(git.run(["--git-dir", mirror, *argv]).text)
+
+
+def _digest(refs: str) -> str:
+    """Hash a list of refs, in whatever order it is."""
+    return hashlib.sha256("\n".join(sorted(refs.splitlines())).encode()).hexdigest()
 
 
 def _fetch(mirror: Path, url: str, specs: Sequence[str], git: Git) -> None:
+    clear(mirror)
     argv: list[str | Path] = ["--git-dir", mirror, "fetch", "--quiet", "--prune", "--force"]
     argv += ["--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--", url, *specs]
-    git.run(argv, deadline_s=_FETCH_S)
+    try:
+        git.run(argv, deadline_s=_FETCH_S)
+    finally:
+        changed(mirror)
 
 
 def explain(url: str, mirror: Path, error: process.CommandError) -> Ending:

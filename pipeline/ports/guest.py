@@ -30,6 +30,7 @@ _LONGEST_ANSWER = 24 * 1024**2
 _MOST_RAW = 64 * 1024**2
 _MOST_GARBAGE = 64 * 1024
 _DONE = re.compile(rb"done (\d{1,9}) (\d{1,3}) (\S+) (\S+)")
+_READY = re.compile(rb"ready \d+ (\S{1,4096})")
 _GRACE_S = 5.0
 
 
@@ -174,6 +175,8 @@ class GuestShell:
         self._garbage = 0
         self.is_ready = False
         """The guest has said that it takes scripts."""
+        self.root = ""
+        """Which directory of its file system is mounted as the guest's /; empty for none."""
 
     def __enter__(self) -> "GuestShell":
         return self
@@ -251,10 +254,12 @@ class GuestShell:
         select.select([self], [self] if self.wants_to_send else [], [], min(left, 0.5))
 
     def _take(self, line: bytes) -> None:
-        if line.rstrip(b"\r").startswith(b"ready "):
+        ready = _READY.fullmatch(line.rstrip(b"\r"))
+        if ready is not None:
             if self._last_id and self._result is None and self.is_ready:
                 self._lost = "the guest's shell was started anew and lost the script"
             self.is_ready = True
+            self.root = "" if ready[1] == b"-" else ready[1].decode("utf-8", "backslashreplace")
             return
         found = _DONE.fullmatch(line.rstrip(b"\r"))
         if found is None:

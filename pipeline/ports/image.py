@@ -5,21 +5,28 @@ No loop device and no mount of a file system is needed, so that a container can 
 inside goes through qemu-storage-daemon, which shows a qcow2 as a raw file, and debugfs.
 """
 
+import errno
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, userns
 from pipeline.ports.files import full_disk
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed, Trouble
 
 _ENTRIES = "/boot/loader/entries"
 _PROBE_S = 20.0
+FUSE = Path("/dev/fuse")
+"""Debian lets everybody open it; a container may not have it."""
+_QCOW2 = b"QFI\xfb"
+_DEEPEST = 100
+_EXPORT = "ostci-export-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +63,8 @@ def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str,
     # A small journal: such file systems are made faster and replayed faster.
     journal = max(4, min(32, size // 1024**2 // 16))
     try:
-        _run([*argv, "-J", f"size={journal}", "-d", directory, image], image, log=log)
+        words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image], log=log)
+        _run(words, image, log=log)
     except process.CommandError as error:
         if not re.search("Could not allocate (block|inode)", error.finished.error_text):
             raise
@@ -105,18 +113,60 @@ def overlay(base: Path, path: Path, *, log: Log) -> None:
     _run(argv, path, log=log)
 
 
+def overlay_beside(base: Path, path: Path, *, log: Log) -> None:
+    """Make a layer in the directory of its disk, by whose name alone it knows it."""
+    if base.parent != path.parent:
+        raise ValueError(f"{path} is not beside {base}")
+    argv: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
+    # A name with a colon in it would be read as a protocol.
+    _run([*argv, "-b", f"./{base.name}", path], path, log=log)
+
+
+def below(path: Path) -> tuple[Path, ...]:
+    """List the disks that a layer stands on, the nearest first; they need not be there.
+
+    Read from the images' own headers. Format: QEMU's docs/interop/qcow2.txt.
+    """
+    found: list[Path] = []
+    at = path
+    while (name := _backing_name(at)) and len(found) < _DEEPEST:
+        at = at.parent / name
+        found.append(at)
+    return tuple(found)
+
+
+def _backing_name(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+            if len(head) < 20 or head[:4] != _QCOW2:
+                return ""
+            offset, size = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
+            file.seek(offset)
+            return file.read(size).decode() if offset else ""
+    except FileNotFoundError:
+        return ""
+
+
+def can_export() -> bool:
+    """Tell whether this machine lets us show an image by FUSE."""
+    return os.access(FUSE, os.R_OK | os.W_OK)
+
+
 @contextmanager
 def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]:
     """Show a qcow2 as a raw file for the length of the ``with``; yields that file.
 
     Raises Trouble where FUSE is not to be had.
     """
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    if not can_export():
+        hint = f"sudo chmod 666 {FUSE}" if FUSE.exists() else "modprobe fuse"
         raise Trouble(
-            "/dev/fuse cannot be opened, which reading a disk needs",
-            hint="modprobe fuse; in a container: start it with --device /dev/fuse",
+            f"{FUSE} cannot be opened, which reading a disk needs",
+            hint=f"{hint}; in a container: start it with --device {FUSE}",
         )
-    with tempfile.TemporaryDirectory(prefix="ostci-export-") as name:
+    _reap_exports(log)
+    with tempfile.TemporaryDirectory(prefix=_EXPORT) as name:
         raw = Path(name) / "raw"
         raw.touch()
         ready = Path(name) / "pid"
@@ -135,6 +185,18 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
                 yield raw
             finally:
                 daemon.terminate()
+
+
+def _reap_exports(log: Log) -> None:
+    """Take away what exports left whose process was killed: a mount that nobody answers."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_EXPORT}*"):
+        raw = directory / "raw"
+        try:
+            raw.stat()
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _only_read(on: bool) -> str:
@@ -165,7 +227,7 @@ def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
     without anything to boot.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with _readable(image, log=log) as raw:
+    with _readable(image, into, log=log) as raw:
         entries = _read_entries(raw, log=log)
         chosen = choose_entry(entries)
         kernel = into / "vmlinuz"
@@ -184,16 +246,35 @@ def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
 
 
 @contextmanager
-def _readable(image: Path, *, log: Log) -> Iterator[Path]:
-    """Show the disk's file system as it will be after its journal is replayed."""
-    with tempfile.TemporaryDirectory(prefix="ostci-look-") as name:
-        layer = Path(name) / "layer.qcow2"
-        overlay(image, layer, log=log)
-        with exported(layer, log=log, writable=True) as raw:
-            state = debugfs(raw, ["show_super_stats -h"], log=log)
-            if "needs_recovery" in state:
-                debugfs(raw, ["journal_run"], log=log, writable=True)
-            yield raw
+def _readable(image: Path, room: Path, *, log: Log) -> Iterator[Path]:
+    """Show the disk's file system as it will be after its journal is replayed.
+
+    It is a throw-away layer through FUSE, or where that cannot be had a copy in ``room``.
+    """
+    with tempfile.TemporaryDirectory(prefix="look-", dir=room) as name, ExitStack() as stack:
+        if has_fuse():
+            layer = Path(name) / "layer.qcow2"
+            overlay(image, layer, log=log)
+            raw = stack.enter_context(exported(layer, log=log, writable=True))
+        else:
+            raw = Path(name) / "raw"
+            _run(["qemu-img", "convert", "-O", "raw", image, raw], raw, log=log)
+        state = debugfs(raw, ["show_super_stats -h"], log=log)
+        if "needs_recovery" in state:
+            debugfs(raw, ["journal_run"], log=log, writable=True)
+        yield raw
+
+
+def has_fuse() -> bool:
+    """Tell whether a disk can be shown as a file.
+
+    An ordinary user's FUSE is mounted by a setuid program. In a namespace without root that is
+    nobody's: the one that a machine runs in has only the user.
+    """
+    if not os.access(FUSE, os.R_OK | os.W_OK):
+        return False
+    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(int(inside) == 0 for inside, _, _ in mapped)
 
 
 def debugfs(raw: Path, requests: Sequence[str], *, log: Log, writable: bool = False) -> str:

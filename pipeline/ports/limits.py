@@ -3,7 +3,7 @@
 
 rlimits hold for each process (the number of processes: for each user), control groups for all of
 a sandbox together. Where no control group can be had, what all processes take together is looked
-at from outside, a few times a second. Formats: cgroups(7), Documentation/admin-guide/cgroup-v1.
+at from outside, many times a second. Formats: cgroups(7), Documentation/admin-guide/cgroup-v1.
 """
 
 import itertools
@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
 from pipeline.words.manifest import Limits
 
 SPARE_PROCESSES = 8
 """The sandbox's own processes: bubblewrap's two, and what is between fork and exec."""
+_ROOM = 2048
 _numbers = itertools.count()
 
 
@@ -30,6 +30,11 @@ def in_words(size: int) -> str:
         if size >= one and size % one == 0:
             return f"{size // one} {unit}"
     return f"{size} bytes"
+
+
+def too_many(limits: Limits) -> str:
+    """Say that the limit of processes was passed, in words after "the build"."""
+    return f"used more than {limits.processes} processes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +52,10 @@ class Group:
         """
         family: list[int] = []
         if pid is not None and not (self.pids and self.memory):
-            family = [one for one, _ in process.descendants(pid)]
+            # No more of a bomb has to be looked at than what proves it to be one.
+            family = list(itertools.islice(below(pid), limits.processes + 1))
         if self._too_many(limits, family):
-            return f"used more than {limits.processes} processes"
+            return too_many(limits)
         if self._too_much(limits, family):
             return f"used more than {in_words(limits.memory)} of memory"
         return ""
@@ -75,8 +81,9 @@ def rlimits(limits: Limits, group: Group) -> dict[str, int]:
         # Of one process with all its threads, so only a bound; the clock is what stops a build.
         "CPU": limits.time_s * (os.cpu_count() or 1) + 60,
         # Above the limit, so that whoever counts can see and say that it was passed: the group
-        # at the next fork, we within a second, while a bomb's processes come and go.
-        "NPROC": limits.processes * (1 if group.pids else 2) + 2 * SPARE_PROCESSES,
+        # at the next fork, we at the next look. A bomb that cannot fork dies by itself, so that
+        # without a group it is given room to be still alive then.
+        "NPROC": limits.processes + 2 * SPARE_PROCESSES + (0 if group.pids else _ROOM),
     }
     if group.memory is None:
         found["AS"] = limits.memory
@@ -114,8 +121,27 @@ def describe_limits(log: Log) -> tuple[str, bool]:
         ]
     if not missing:
         return "control groups hold a build as a whole", True
-    words = f"no control group for {' and '.join(missing)}: looked at four times a second instead"
+    words = f"no control group for {' and '.join(missing)}: looked at many times a second instead"
     return words, False
+
+
+def below(pid: int) -> Iterator[int]:
+    """List all below a process, as they are found."""
+    todo = [pid]
+    while todo:
+        try:
+            tasks = os.listdir(f"/proc/{todo[-1]}/task")  # noqa: PTH208 (asked for often)
+        except (FileNotFoundError, ProcessLookupError):
+            tasks = []
+        parent = todo.pop()
+        for task in tasks:
+            try:
+                children = Path(f"/proc/{parent}/task/{task}/children").read_text().split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            for child in map(int, children):
+                yield child
+                todo.append(child)
 
 
 def _threads(pid: int) -> int:

@@ -11,14 +11,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipeline.ports import process
-from pipeline.ports.files import full_disk, lock, write_text
+from pipeline.ports import process, userns
+from pipeline.ports.files import full_disk, lock, shared_place, write_text
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Failed, Trouble
 
@@ -142,15 +142,22 @@ class PrivateApt:
         Raises Trouble where a mirror cannot be reached: old lists are not passed off as new.
         """
         with self._locked():
-            stamp = self.directory / "updated"
-            age = time.time() - stamp.stat().st_mtime if stamp.is_file() else float("inf")
-            if 0 <= age <= max_age_s:
+            age = self.age()
+            if age is not None and 0 <= age <= max_age_s:
                 return age
             self._configure()
             options = ["-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=2"]
             self._apt([*options, "update"], deadline_s=_UPDATE_S)
-            write_text(stamp, "")
+            write_text(self._stamp, "")
             return 0.0
+
+    def age(self) -> float | None:
+        """Tell the age of the lists in seconds; None where there are none."""
+        return time.time() - self._stamp.stat().st_mtime if self._stamp.is_file() else None
+
+    @property
+    def _stamp(self) -> Path:
+        return self.directory / "updated"
 
     def versions(self, variant: str, names: Sequence[str]) -> dict[str, str]:
         """Tell name → version of all that a root of these packages consists of.
@@ -258,8 +265,8 @@ def bootstrap(
 ) -> None:
     """Make a root of packages as a tar archive; equal packages give equal bytes.
 
-    ``temporary`` needs room for the root. Raises Failed where packages cannot be installed, and
-    Trouble where they cannot be had.
+    ``temporary`` needs room for the root (or /var/tmp, where not everybody can come to it). Raises
+    Failed where packages cannot be installed, and Trouble where they cannot be had.
     """
     check_names(names)
     temporary.mkdir(parents=True, exist_ok=True)
@@ -277,7 +284,6 @@ def bootstrap(
         argv.append(f"--include={','.join(names)}")
     env = {
         **_environment(),
-        "TMPDIR": str(temporary),
         "SOURCE_DATE_EPOCH": str(EPOCH),
         # The initramfs is made by us: Debian's takes a third of the time.
         "INITRD": "No",
@@ -285,10 +291,26 @@ def bootstrap(
     }
     argv += [source.suite, output, *source.sources]
     on_line = lambda line: log.detail(line, about="mmdebstrap")  # noqa: E731
-    try:
-        process.run(argv, log=log, env=env, deadline_s=_MAKE_S, on_line=on_line)
-    except process.CommandError as error:
-        raise classify(error, temporary) from error
+    with _passable(temporary) as place:
+        env["TMPDIR"] = str(place)
+        try:
+            process.run(argv, log=log, env=env, deadline_s=_MAKE_S, on_line=on_line)
+        except process.CommandError as error:
+            raise classify(error, place) from error
+
+
+@contextmanager
+def _passable(temporary: Path) -> Iterator[Path]:
+    """Find a directory for mmdebstrap that everybody can come to, which a home is often not.
+
+    In the namespace that it makes for an ordinary user, root is one of the subordinate ids.
+    """
+    way = (temporary, *temporary.parents)
+    if os.geteuid() == 0 or all(one.stat().st_mode & 0o001 for one in way):
+        yield temporary
+        return
+    with shared_place(Path("/var/tmp"), "ostci-base-", remove=userns.remove_tree) as place:
+        yield place
 
 
 def unpack_to_tar(package: Path, output: Path, *, log: Log) -> None:

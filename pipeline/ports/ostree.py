@@ -111,6 +111,12 @@ class Repo:
     def need(self, ref: str) -> Commit:
         """Tell the commit a ref stands for; raises Trouble where there is none."""
         found = self.resolve(ref)
+        if found is None and is_commit(ref) and self.has_metadata(Commit(ref)):
+            raise Trouble(
+                f"{self.path} has the files of {ref} no more: old trees are thinned",
+                hint="compose it again from its snapshot; which trees stay is retention in the "
+                "manifest",
+            )
         if found is None:
             raise Trouble(f"{self.path} has no {ref}", hint=f"ostree refs --repo={self.path}")
         return found
@@ -131,9 +137,16 @@ class Repo:
         partial = self.path / "state" / f"{commit}.commitpartial"
         return self._object(commit, "commit").is_file() and not partial.exists()
 
-    def info(self, commit: str) -> CommitInfo:
-        """Read a commit's metadata; raises Trouble where it is not here or damaged."""
-        checksum = self.need(commit)
+    def has_metadata(self, commit: Commit) -> bool:
+        """Tell whether the commit object is here, its files or not."""
+        return self._object(commit, "commit").is_file()
+
+    def info(self, commit: str, *, thinned: bool = False) -> CommitInfo:
+        """Read a commit's metadata; raises Trouble where it is not here or damaged.
+
+        ``thinned``: also of one whose files are not here.
+        """
+        checksum = Commit(commit) if thinned and is_commit(commit) else self.need(commit)
         parts = self._read_object(checksum, "commit", COMMIT_FORMAT)
         metadata, parent, _related, subject, body, time, tree, dirmeta = parts
         return CommitInfo(
@@ -148,10 +161,10 @@ class Repo:
         )
 
     def history(self, ref: str) -> Iterator[CommitInfo]:
-        """Walk from a ref to its parents, newest first, as far as commits are here."""
+        """Walk from a ref to its parents, newest first, also over those without their files."""
         commit = self.resolve(ref)
-        while commit is not None and self.has_commit(commit):
-            info = self.info(commit)
+        while commit is not None and self.has_metadata(commit):
+            info = self.info(commit, thinned=True)
             yield info
             commit = info.parent
 

@@ -19,6 +19,7 @@ from pipeline.ports.files import no_space
 from pipeline.ports.ostree import BINDING_KEY, COMMIT_FORMAT, DIRMETA_FORMAT, Repo
 from pipeline.words import dirtree, gvariant, gvariant_write
 from pipeline.words.dirtree import Listing
+from pipeline.words.disk_change import Meta
 from pipeline.words.refs import Commit, RefName
 
 _META = "user.ostreemeta"
@@ -38,14 +39,14 @@ class Objects:
     def listing(self, tree: bytes) -> Listing:
         """Read one directory; raises Missing."""
         try:
-            return dirtree.parse(self._path(tree, "dirtree").read_bytes())
+            return dirtree.parse(self.path(tree, "dirtree").read_bytes())
         except (FileNotFoundError, ValueError) as error:
             raise Missing(f"directory object {tree.hex()}") from error
 
     def root(self, commit: Commit) -> tuple[bytes, bytes]:
         """Read (dirtree, dirmeta) of a commit's root; raises Missing."""
         try:
-            data = self._path(bytes.fromhex(commit), "commit").read_bytes()
+            data = self.path(bytes.fromhex(commit), "commit").read_bytes()
             parts = gvariant.decode(COMMIT_FORMAT, data)
         except (FileNotFoundError, ValueError) as error:
             raise Missing(f"commit {commit}") from error
@@ -60,16 +61,31 @@ class Objects:
     def is_symlink(self, checksum: bytes) -> bool:
         """Tell whether a file object is a symbolic link; raises Missing."""
         try:
-            data = os.getxattr(self._path(checksum, "file"), _META)
+            data = os.getxattr(self.path(checksum, "file"), _META)
         except OSError as error:
             raise Missing(f"file object {checksum.hex()}") from error
         _uid, _gid, mode, _xattrs = gvariant.decode(DIRMETA_FORMAT, data)
         return stat.S_ISLNK(gvariant.swapped(mode, 4))
 
+    def meta(self, checksum: bytes, kind: str) -> Meta:
+        """Read owner, mode and attributes of a ``file`` or a ``dirmeta`` object; raises Missing."""
+        path = self.path(checksum, kind)
+        try:
+            data = path.read_bytes() if kind == "dirmeta" else os.getxattr(path, _META)
+            uid, gid, mode, xattrs = gvariant.decode(DIRMETA_FORMAT, data)
+        except (OSError, ValueError) as error:
+            raise Missing(f"{kind} object {checksum.hex()}") from error
+        return Meta(
+            mode=gvariant.swapped(mode, 4),
+            uid=gvariant.swapped(uid, 4),
+            gid=gvariant.swapped(gid, 4),
+            xattrs=tuple((bytes(name).rstrip(b"\0"), bytes(value)) for name, value in xattrs),
+        )
+
     def size(self, checksum: bytes) -> int:
         """Tell the bytes of a file object; raises Missing."""
         try:
-            return self._path(checksum, "file").stat().st_size
+            return self.path(checksum, "file").stat().st_size
         except FileNotFoundError as error:
             raise Missing(f"file object {checksum.hex()}") from error
 
@@ -109,13 +125,14 @@ class Objects:
         )
         return Commit(self._write(gvariant_write.encode(COMMIT_FORMAT, value), "commit").hex())
 
-    def _path(self, checksum: bytes, kind: str) -> Path:
+    def path(self, checksum: bytes, kind: str) -> Path:
+        """Name the file that an object is or would be in."""
         name = checksum.hex()
         return Path(f"{self._top}/{name[:2]}/{name[2:]}.{kind}")
 
     def _write(self, data: bytes, kind: str) -> bytes:
         checksum = hashlib.sha256(data).digest()
-        path = self._path(checksum, kind)
+        path = self.path(checksum, kind)
         if path.exists():
             return checksum
         with no_space(path, len(data)):

@@ -27,6 +27,8 @@ Argument = str | Path
 _PR_SET_PDEATHSIG = 1
 _TAIL = 64 * 1024
 _LONGEST = 2000
+_POLL_S = 0.002
+_DYING_S = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
 _alive: set["Child"] = set()
 _alive_lock = threading.Lock()
@@ -100,6 +102,15 @@ def _environment(env: Mapping[str, str]) -> str:
     )
 
 
+def _with_sbin(env: Mapping[str, str]) -> dict[str, str]:
+    """Add to PATH where Debian keeps mke2fs and others, which an ordinary user's does not have."""
+    found = dict(env)
+    words = found.get("PATH", "").split(":")
+    if "PATH" in found and "/usr/sbin" not in words:
+        found["PATH"] = ":".join([*words, "/usr/sbin", "/sbin"])
+    return found
+
+
 def _short(word: str) -> str:
     return word if len(word) <= _LONGEST else f"{word[:_LONGEST]}… ({len(word)} characters)"
 
@@ -140,17 +151,27 @@ class Child:
         self.kill(also=tree)
 
     def kill(self, also: Sequence[tuple[int, str]] = ()) -> None:
-        """Kill the child, its session and everything that descends from it."""
-        self.signal_tree(also)
+        """Kill the child, its session and everything that descends from it; they are dead then."""
+        tree = self.signal_tree(also)
         self._popen.wait()
+        # A kill takes its time, and nobody but the system collects what was below the child.
+        until = time.monotonic() + _DYING_S
+        while any(_start_time(pid) == at and not _is_dead(pid) for pid, at in tree):
+            if time.monotonic() > until:
+                break  # it waits for a disk or a server of files; more cannot be done
+            time.sleep(_POLL_S)
 
-    def signal_tree(self, also: Sequence[tuple[int, str]] = ()) -> None:
-        """Send SIGKILL to all that ``kill`` means, without waiting: safe in a signal handler."""
+    def signal_tree(self, also: Sequence[tuple[int, str]] = ()) -> list[tuple[int, str]]:
+        """Send SIGKILL to all that ``kill`` means and list it, without waiting for its end.
+
+        Safe in a signal handler.
+        """
         tree = [*also, *descendants(self.pid)]
         _signal_group(self.pid, signal.SIGKILL)
         for pid, started in tree:
             if _start_time(pid) == started:
                 _signal(pid, signal.SIGKILL)
+        return tree
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -173,6 +194,15 @@ def _start_time(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return stat.rpartition(")")[2].split()[19]
+
+
+def _is_dead(pid: int) -> bool:
+    """Tell whether a process is dead, collected or not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 def descendants(pid: int) -> list[tuple[int, str]]:
@@ -220,7 +250,7 @@ def start(
         popen = subprocess.Popen(
             words,
             cwd=cwd,
-            env=None if env is None else dict(env),
+            env=_with_sbin(os.environ if env is None else env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -237,7 +237,7 @@ def _run(
         code = child.wait(10.0)
     if process.is_stopping():
         raise Interrupted(f"stopped during {what}")
-    if watch.look_at_the_end():
+    if watch.look_at_the_end(code, out + err):
         raise Failed(f"{what} {watch.reason}")
     return process.Finished(
         argv=tuple(argv),

@@ -156,13 +156,6 @@ def _unlink_from_others(entry: Entry) -> None:
         os.replace(aside, entry.name, src_dir_fd=entry.where, dst_dir_fd=entry.where)
 
 
-def set_times(top: Path, time_s: int) -> None:
-    """Give everything in a tree one modification time, in seconds since 1970."""
-    for entry in entries(top):
-        os.utime(entry.name, (time_s, time_s), dir_fd=entry.where, follow_symlinks=False)
-    os.utime(top, (time_s, time_s))
-
-
 def remove(top: Path, *, log: Log) -> None:
     """Remove a tree, however deep it is and whatever modes its directories have."""
     if os.geteuid() != 0 and top.is_dir() and not top.is_symlink():

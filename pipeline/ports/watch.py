@@ -6,6 +6,7 @@ memory are looked at again and again; the first limit that is passed ends everyt
 """
 
 import os
+import re
 import select
 import selectors
 import time
@@ -14,17 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.ports import process, trees
-from pipeline.ports.limits import Group, in_words
+from pipeline.ports.limits import Group, below, in_words, too_many
 from pipeline.words.manifest import Limits
 
 LOG_LIMIT = 128 * 1024**2
 """Bytes that a program may print."""
 _TAIL = 1024**2
 _LONGEST_LINE = 64 * 1024
-_LOOK_S = 0.1
+_LOOK_S, _LOOK_AT_MOST_S = 0.02, 0.1
 _MEASURE_S = 1.0
 _SHARE = 20
-"""Measuring takes at most one part in so many of the time, while that is often enough."""
+"""Looking takes at most one part in so many of the time, while that is often enough."""
+_NO_FORK = re.compile(rb"fork[^\n]*: Resource temporarily unavailable", re.IGNORECASE)
 _MEASURE_AT_LEAST_S = 3.0
 
 
@@ -55,14 +57,23 @@ class Watch:
         if self.printed > LOG_LIMIT:
             self.reason = f"printed more than {in_words(LOG_LIMIT)}"
         elif not self.reason and now >= self._next_look:
-            self._next_look = now + _LOOK_S
             self.reason = self._clock() or self._group.exceeded(self._limits, pid) or self._disk()
+            took = time.monotonic() - now
+            self._next_look = now + took + min(max(_LOOK_S, took * _SHARE), _LOOK_AT_MOST_S)
         return self.reason
 
-    def look_at_the_end(self) -> str:
-        """Tell the limit that was passed, when all processes are dead."""
+    def look_at_the_end(self, code: int | None, said: bytes) -> str:
+        """Tell the limit that was passed, when all processes are dead.
+
+        ``said`` is what a program printed that ended with ``code``. One that failed because it
+        could start no more processes went over their number, also if it was over too fast to be
+        looked at, or what is left of it then waited for nothing.
+        """
         self._next_measure = 0.0
         self.reason = self.reason or self._group.exceeded(self._limits, None) or self._disk()
+        could_not_fork = self._group.pids is None and code != 0 and _NO_FORK.search(said)
+        if could_not_fork and self.reason in ("", self._clock()):
+            self.reason = too_many(self._limits)
         return self.reason
 
     def _clock(self) -> str:
@@ -150,9 +161,17 @@ def _all_dead_after(child: process.Child) -> Iterator[None]:
         # The first below ``unshare`` is the first of its process namespace, whose end the kernel
         # tells when all others in there are dead. Only where ``unshare`` could not wait for it
         # does it have to be waited for here.
-        first = [os.pidfd_open(pid) for pid, _ in process.descendants(child.pid)[:1]]
+        first = _handle(next(below(child.pid), None))
         if child.poll() is None:
             child.kill()
-        for handle in first:
-            select.select([handle], [], [], 10.0)
-            os.close(handle)
+        if first is not None:
+            select.select([first], [], [], 10.0)
+            os.close(first)
+
+
+def _handle(pid: int | None) -> int | None:
+    """Open a process; None where it has ended, and been waited for, meanwhile."""
+    try:
+        return None if pid is None else os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from pipeline.ports.depmod import add_module_lists
 from pipeline.ports.dracut import dracut_initramfs
-from pipeline.ports.files import lock, remove_tree, write_bytes
+from pipeline.ports.files import lock, write_bytes
 from pipeline.ports.initramfs import initramfs_digest, make_initramfs
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo, dump_metadata
+from pipeline.ports.userns import remove_tree
 from pipeline.stages.basing import archives, debian
 from pipeline.stages.basing.archive import convert
 from pipeline.stages.basing.layout import LAYOUT_VERSION
@@ -30,6 +31,7 @@ from pipeline.stages.basing.request import (
     BaseResult,
     Fetched,
     Resolved,
+    not_here,
     variant_name,
 )
 from pipeline.words.errors import BadInput
@@ -89,6 +91,9 @@ def import_base(
             if commit is not None:
                 found[variant_name(lists)] = commit
         missing = [lists for lists in request.variants if variant_name(lists) not in found]
+        if missing and request.offline and _needs_server(request):
+            names = ", ".join(variant_name(lists) for lists in missing)
+            raise not_here(request, f"what makes {names}")
         if missing:
             with log.step("make the base", about=request.base.name):
                 found |= _make_all(request, missing, pin, repo=repo, cache=cache, log=log)
@@ -112,6 +117,11 @@ def _resolve(request: BaseRequest, *, cache: Path, max_age_s: float, log: Log) -
         where="base",
         hint="let Yocto write a tar archive, and name that with tar:",
     )
+
+
+def _needs_server(request: BaseRequest) -> bool:
+    kind = request.base.kind
+    return kind is BaseKind.DEBIAN or (kind is BaseKind.OSTREE and archives.is_served(request))
 
 
 def _ref(request: BaseRequest, lists: tuple[str, ...]) -> RefName:

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Make the bootable disk of a commit: its deployment in an ext4, as qcow2.
 
-A disk is never changed once it is there; a boot gets a layer on it. It is booted directly, with
-the kernel, initramfs and options of its own boot entry, copies of which lie beside it.
+A disk is never changed once it is there; a boot gets a layer on it. It may itself be a layer on
+the disk of another commit (``disking.growing``), which takes time by the size of the change. It is
+booted directly, with the kernel, initramfs and options of its own boot entry, copies of which lie
+beside it.
 """
 
 import hashlib
+import json
+import os
 import shutil
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import lock, no_space, remove_tree, write_text
+from pipeline.ports.files import lock, no_space, write_text
 from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
+from pipeline.ports.ostree_objects import Missing
+from pipeline.ports.userns import remove_tree
 from pipeline.stages.disking.deployment import (
     Deployment,
     Remote,
@@ -21,13 +29,17 @@ from pipeline.stages.disking.deployment import (
     furnish,
     settings,
 )
+from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, predecessor
+from pipeline.stages.disking.silent import silent_units
+from pipeline.words.disk_change import Unfit
+from pipeline.words.errors import Ending, Interrupted, Trouble
 from pipeline.words.manifest import Target
-from pipeline.words.records import from_json, to_json
+from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, RefName
 from pipeline.words.snapshot import canonical_json
 from pipeline.words.tree import Disk
 
-DISK_VERSION = 1
+DISK_VERSION = 2
 """To be raised when a change here makes other disks of the same commit."""
 LABEL = "ostci"
 _UUID = "6f737463-6900-4000-8000-000000000001"
@@ -53,11 +65,19 @@ class _BootRecord:
     options: str
     name: str
     initramfs: bool
+    silent: tuple[str, ...]
 
 
-def make_disk(request: DiskRequest, *, repo: Path, disks: Path, log: Log) -> Disk:
-    """Make the disk of a commit, or find the one that is there."""
-    name = f"{request.commit}-{_spec(request)}"
+def make_disk(
+    request: DiskRequest, *, repo: Path, disks: Path, log: Log, full: bool = False
+) -> Disk:
+    """Make the disk of a commit, or find the one that is there.
+
+    It is a layer on another commit's disk where there is one with the same settings, and made
+    anew in full where not or where ``full`` asks for it; what is in it is the same.
+    """
+    spec = _spec(request)
+    name = f"{request.commit}-{spec}"
     path = disks / f"{name}.qcow2"
     found = Disk(
         commit=request.commit,
@@ -66,17 +86,20 @@ def make_disk(request: DiskRequest, *, repo: Path, disks: Path, log: Log) -> Dis
         osname=request.osname,
         size=request.target.disk_size,
     )
-    if _is_whole(path):
+    if _is_there(path, full=full):
         return found
     disks.mkdir(parents=True, exist_ok=True)
     with lock(disks / f".{name}.lock", what=f"disk of {request.ref}", wait_s=_WAIT_S):
-        if not _is_whole(path):
+        if not _is_there(path, full=full):
+            # What stood on a disk that is gone does not stand on the one that takes its name.
+            _forget(path)
             making = disks / f".{name}.making"
             remove_tree(making)
             making.mkdir()
             try:
                 with no_space(path):
-                    _make(request, making, path, repo=repo, log=log)
+                    if full or not _grow(request, spec, path, repo=repo, log=log):
+                        _make(request, making, path, repo=repo, log=log)
             finally:
                 remove_tree(making)
     return found
@@ -97,7 +120,7 @@ def first_boot(disk: Path, *, into: Path, log: Log) -> image.BootEntry:
     record_path, kernel, initramfs = boot_files(disk)
     if not record_path.is_file():
         return image.boot_entry(disk, into, log=log)
-    record = from_json(_BootRecord, record_path.read_bytes(), where=str(record_path))
+    record = _read_record(record_path)
     return image.BootEntry(
         title=record.title,
         kernel=kernel,
@@ -107,8 +130,83 @@ def first_boot(disk: Path, *, into: Path, log: Log) -> image.BootEntry:
     )
 
 
-def _is_whole(path: Path) -> bool:
-    return path.is_file()
+def silent_on(disk: Path) -> tuple[str, ...]:
+    """List the units of a disk that may fail without a word in the journal."""
+    record_path, _, _ = boot_files(disk)
+    return _read_record(record_path).silent if record_path.is_file() else ()
+
+
+def _read_record(path: Path) -> _BootRecord:
+    """Read a record without what checks all others: that takes 65 ms to load, before a boot."""
+    try:
+        value = json.loads(path.read_bytes())
+        return _BootRecord(**{**value, "silent": tuple(value["silent"])})
+    except (ValueError, TypeError, KeyError) as error:
+        hint = "remove it and its disk, and run again"
+        raise Trouble(f"no boot record: {error}", where=str(path), hint=hint) from error
+
+
+def _is_there(path: Path, *, full: bool) -> bool:
+    return is_whole(path) and not (full and image.below(path))
+
+
+def _forget(path: Path) -> None:
+    """Remove a disk that is not whole, and those that were layers on it."""
+    for other in path.parent.glob("*.qcow2"):
+        if path in image.below(other):
+            other.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _grow(request: DiskRequest, spec: str, path: Path, *, repo: Path, log: Log) -> bool:
+    """Make the disk as a layer on another commit's; tells whether that went."""
+    layer = path.with_name(f".{path.stem}.growing")
+    layer.unlink(missing_ok=True)
+    of = Repo(repo, log=log)
+    try:
+        old = predecessor(path.parent, spec, request.commit, repo=of)
+        with log.step("grow"):
+            grown = grow(_deployment(request), old, layer, repo=of, log=log)
+        _link_boot_files(grown, old, path)
+        layer.chmod(0o444)
+        if not is_whole(layer):
+            raise Unfit(f"{old.path.name} is gone")
+        layer.rename(path)
+    except (Unfit, Missing) as why:
+        log.fact(f"the disk is made in full: {why}")
+        return False
+    except Interrupted:
+        raise
+    except Exception as error:
+        # A way to save time must not cost a disk; that it is broken is for us to hear of.
+        log.warning(f"growing the disk failed, it is made in full: {error!r}")
+        if not isinstance(error, Ending):
+            log.detail(traceback.format_exc())
+        return False
+    finally:
+        layer.unlink(missing_ok=True)
+    log.fact(f"{grown.changed} paths differ from {old.commit[:12]}, whose disk it stands on")
+    return True
+
+
+def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
+    """Keep beside a layer what a first boot needs: the predecessor's files where they are equal."""
+    record_path, *places = boot_files(disk)
+    _, *theirs = boot_files(old.path)
+    for file, shared, place in zip((grown.kernel, grown.initramfs), theirs, places, strict=True):
+        place.unlink(missing_ok=True)
+        if file is not None and file.shared and shared.is_file():
+            os.link(shared, place)
+        elif file is not None:
+            shutil.copyfile(file.path, place)
+    record = _BootRecord(
+        title=grown.title,
+        options=grown.options,
+        name=grown.name,
+        initramfs=grown.initramfs is not None,
+        silent=grown.silent,
+    )
+    write_text(record_path, to_json(record))
 
 
 def _spec(request: DiskRequest) -> str:
@@ -150,7 +248,9 @@ def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Lo
     sysroot = making / "sysroot"
     sysroot.mkdir()
     with log.step("deploy"):
-        furnish(deploy(what, sysroot, repo=repo, log=log), what)
+        root = deploy(what, sysroot, repo=repo, log=log)
+        silent = silent_units(root)
+        furnish(root, what)
     with log.step("file system"):
         raw = making / "raw"
         size = request.target.disk_size
@@ -158,12 +258,12 @@ def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Lo
     with log.step("qcow2"):
         image.to_qcow2(raw, making / "disk.qcow2", log=log)
         raw.unlink()
-    _copy_boot_files(sysroot, path)
+    _copy_boot_files(sysroot, path, silent)
     (making / "disk.qcow2").chmod(0o444)
     (making / "disk.qcow2").rename(path)
 
 
-def _copy_boot_files(sysroot: Path, disk: Path) -> None:
+def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None:
     """Keep what a first boot needs beside the disk; the record is written last."""
     entries = [
         image.parse_entry(path.name, path.read_text())
@@ -174,11 +274,13 @@ def _copy_boot_files(sysroot: Path, disk: Path) -> None:
     pairs = [("linux", kernel), ("initrd", initramfs)]
     for field, to in pairs:
         if field in chosen.fields:
+            to.unlink(missing_ok=True)  # it may be shared with another disk
             shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
     record = _BootRecord(
         title=chosen.fields.get("title", ""),
         options=chosen.fields.get("options", ""),
         name=chosen.name,
         initramfs="initrd" in chosen.fields,
+        silent=silent,
     )
     write_text(record_path, to_json(record))

@@ -6,7 +6,6 @@ with one source is held against its component alone; all of it is told.
 """
 
 import contextvars
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +30,8 @@ class ResolveRequest:
 
     ``overrides`` put a working copy in the place of a component's source. With ``known``, its pins
     are taken as they are, but for what ``fetch`` and ``at`` name; what it lacks is fetched.
-    ``at`` pins sources to a revision, wherever their branch is by now.
+    ``at`` pins sources to a revision, wherever their branch is by now. ``offline``: nothing is
+    fetched, and what is not here is told as Trouble.
     """
 
     manifest: Manifest
@@ -41,6 +41,7 @@ class ResolveRequest:
     known: Snapshot | None = None
     at: Mapping[Source, Revision] = field(default_factory=dict)
     jobs: int = 8
+    offline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,10 @@ def resolve(request: ResolveRequest, *, mirrors: Mirrors, log: Log) -> ResolveRe
         for source, fetch in wanted.items()
         if source not in states
     }
-    states |= _look(wanted, mirrors, log, at=request.at, jobs=request.jobs)
+    if request.offline:
+        states |= {source: _offline(_at(source, request.at), mirrors) for source in wanted}
+    else:
+        states |= _look(wanted, mirrors, log, at=request.at, jobs=request.jobs)
     patches = states[manifest.patches] if manifest.patches is not None else None
     sums = _patch_sums(manifest, patches, mirrors)
     pins, failures = {}, {}
@@ -204,6 +208,18 @@ def _state(source: Source, mirrors: Mirrors, *, fetch: bool, since: float) -> Pi
     return here if isinstance(here, Pin) else _caught(fetch_and_pin)
 
 
+def _offline(source: Source, mirrors: Mirrors) -> Pin | Ending:
+    here = _caught(lambda: mirrors.pin(source))
+    if isinstance(here, Pin):
+        return here
+    # Also what would be somebody's mistake: nobody has asked whether the server has it by now.
+    return Trouble(
+        f"{here.what}, and offline nothing is fetched",
+        where=here.where or source.location,
+        hint="give the same command without --offline",
+    )
+
+
 def _caught(work: Callable[[], Pin]) -> Pin | Ending:
     try:
         return work()
@@ -265,7 +281,7 @@ def _patch_sums(manifest: Manifest, pin: Pin | Ending | None, mirrors: Mirrors) 
         owners: tuple[Component | Child, ...] = (component, *component.children)
         for name in _lost(owners, sums):
             path = _patch_path(manifest.patches_subdir, name)
-            content = mirrors.read_file(manifest.patches, pin, path)
-            if content is not None:
-                sums[name] = hashlib.sha256(content).hexdigest()
+            found = mirrors.sha256_of(manifest.patches, pin, path)
+            if found is not None:
+                sums[name] = found
     return sums

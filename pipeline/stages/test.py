@@ -8,6 +8,7 @@ is a bug of ours, or this machine's trouble.
 
 import difflib
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -20,12 +21,12 @@ from pathlib import Path
 
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
-from pipeline.ports.files import lock, remove_tree, write_text
+from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.manifest import Target
-from pipeline.words.records import from_json, to_json
+from pipeline.words.records import from_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
@@ -35,7 +36,6 @@ _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
 _NOTHING_COLLECTED = 5
 _SOCKETS = "ostci-suite-"
-_ALIVE = "alive"
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
 
@@ -109,7 +109,8 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
         )
         deadline_s = expected.deadline_s + _BESIDES_S * chosen.speed
-        code = _run_pytest(parameters, folder, test, deadline_s, log=log)
+        bytecode = cache.resolve() / "bytecode"
+        code = _run_pytest(parameters, folder, test, deadline_s, bytecode=bytecode, log=log)
     result = _result(request, code, deadline_s)
     return replace(result, seconds=round(time.monotonic() - started, 3))
 
@@ -124,42 +125,32 @@ def _empty(directory: Path) -> None:
 def _directories(tmp: Path) -> Iterator[tuple[Path, Path]]:
     """Make a directory with a short path, for sockets, and one with room, for layers."""
     tmp.mkdir(parents=True, exist_ok=True)
-    _remove_left_over()
-    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS, dir="/tmp"))
     scratch = Path(tempfile.mkdtemp(prefix="machine-", dir=tmp))
     try:
-        # QEMU's user has to come as far as its own files, and need see nothing on the way.
-        sockets.chmod(0o711)
-        with lock(sockets / _ALIVE, what="a suite"):
+        with shared_place(Path("/tmp"), _SOCKETS) as sockets:
             yield sockets, scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(sockets, ignore_errors=True)
-
-
-def _remove_left_over() -> None:
-    """Remove directories of suites that were killed: nobody holds their lock."""
-    for path in Path("/tmp").glob(f"{_SOCKETS}*"):
-        if path.is_symlink() or path.stat().st_uid != os.geteuid() or not (path / _ALIVE).exists():
-            continue
-        try:
-            with lock(path / _ALIVE, what="cleaning up"):
-                shutil.rmtree(path, ignore_errors=True)
-        except Trouble:
-            continue  # it is alive
 
 
 def _run_pytest(
-    parameters: SuiteParameters, folder: Path, test: str, deadline_s: float, *, log: Log
+    parameters: SuiteParameters,
+    folder: Path,
+    test: str,
+    deadline_s: float,
+    *,
+    bytecode: Path,
+    log: Log,
 ) -> int:
     """Run pytest to its end; tells its exit code, negative for a signal.
 
     All that it started is dead after it: machines too, for they are in its process namespace.
     """
-    file = Path(parameters.scratch) / "parameters.json"
-    write_text(file, to_json(parameters))
+    file = Path(parameters.scratch) / "parameters"
+    # Not as JSON: what reads that, checked, takes longer to load than the machine to start.
+    file.write_bytes(pickle.dumps(parameters))
     evidence = Path(parameters.evidence)
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", "-s", "-q", "-c", "/dev/null"]
+    argv: list[str | Path] = [sys.executable, "-m", "vmtests", "-s", "-q", "-c", "/dev/null"]
     argv += [f"--rootdir={folder}", "--import-mode=importlib", "-p", "no:cacheprovider"]
     argv += ["-p", "no:randomly", "-p", "no:xdist", f"--junitxml={evidence / 'junit.xml'}"]
     argv += ["-o", f"junit_suite_name={parameters.suite}", "-o", "junit_family=xunit2"]
@@ -171,7 +162,9 @@ def _run_pytest(
         **os.environ,
         PARAMETERS: str(file),
         "PYTHONPATH": str(suites_path().parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        # Compiled once, whoever installed us, and not beside suites that may be somebody else's.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(bytecode),
         # A caller's own options for pytest are not meant for this one.
         "PYTEST_ADDOPTS": "",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",

@@ -7,6 +7,7 @@ short. Nothing that a guest sends makes these functions raise.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ OOM_KILL = "fe6faa94e7774663a0da52717891d8ef"
 LONGEST_LINE = 4 * 1024**2
 _LONGEST_FIELD = 64 * 1024
 _LONGEST_MESSAGE = 2000
+_FAILED = re.compile(r"(\S+): Failed with result '([a-z-]+)'\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,12 @@ class Entry:
 
     @property
     def is_from_manager(self) -> bool:
-        """Tell whether the first process itself says so, which alone speaks for units."""
+        """Tell whether the first process itself says so, which alone speaks for units.
+
+        While there is no journal it writes to the kernel's log, which only root can do.
+        """
+        if self.get("_TRANSPORT") == "kernel":
+            return self.get("SYSLOG_IDENTIFIER") == "systemd" and self.get("SYSLOG_PID") == "1"
         return self.get("_PID") == "1"
 
     @property
@@ -89,7 +96,21 @@ def parse_entry(line: bytes) -> Entry | None:
         return None
     if not isinstance(value, dict) or not value:
         return None
-    return Entry(fields={_clean(name): _values(found) for name, found in value.items()})
+    return _completed(Entry(fields={_clean(name): _values(found) for name, found in value.items()}))
+
+
+def _completed(entry: Entry) -> Entry:
+    """Add to a failure that was told before there was a journal what the journal would have had.
+
+    The kernel's log has the text alone, and every unit that becomes failed says this.
+    """
+    if entry.get("_TRANSPORT") != "kernel" or not entry.is_from_manager:
+        return entry
+    found = _FAILED.fullmatch(entry.message)
+    if found is None:
+        return entry
+    told = {"MESSAGE_ID": (UNIT_FAILED,), "UNIT": (found[1],), "UNIT_RESULT": (found[2],)}
+    return Entry(fields={**entry.fields, **told})
 
 
 def _values(value: Any) -> tuple[str, ...]:

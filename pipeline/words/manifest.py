@@ -232,6 +232,14 @@ class Conflicts(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Whose files stay of the trees on a ``compose`` line; see ``words/retention``."""
+
+    newest: int
+    daily: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trigger:
     """A script run over every composed tree, besides those the house brings.
 
@@ -268,6 +276,8 @@ class Manifest:
     unit: str = "push"
     queue_bound: int = 0
     """How many pushes may wait before the oldest are superseded; 0: all that come."""
+    retention: Retention | None = None
+    """None: every tree stays."""
     original_version: int | None = None
     """The original's ``00ostbuild-manifest-version``; set when the manifest declares it."""
 

@@ -284,6 +284,13 @@ class TriggerKeys(Keys):
     deletes: list[FilePath] = Field([], description="paths that it removes")
 
 
+class RetentionKeys(Keys):
+    """Which trees ``ostci clean`` keeps the files of, besides those that were promoted."""
+
+    newest: int = Field(100, ge=1, description="so many of the newest")
+    daily: int = Field(365, ge=0, description="then the last of each of so many days")
+
+
 class ManifestKeys(Keys):
     """What an operating system is made of."""
 
@@ -307,6 +314,7 @@ class ManifestKeys(Keys):
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")
     unit: Literal["push", "commit"] = Field("push", description="what gets a run of its own")
     queue_bound: int = Field(0, ge=0, description="of more pushes that wait, old ones give way")
+    retention: RetentionKeys = Field(RetentionKeys(), description="which old trees are kept")
     build_epoch: BuildEpochKeys = Field(BuildEpochKeys(), description="force rebuilds")
     initramfs_build_epoch: EpochKeys = Field(EpochKeys(), description="force the initramfs")
     installed_tests_components: list[Name] = Field(

@@ -19,6 +19,7 @@ from pipeline.words.manifest import (
     Conflicts,
     Manifest,
     OnFailed,
+    Retention,
     Source,
     SourceKind,
     Target,
@@ -138,6 +139,7 @@ def _read(text: str, name: str, relative_to: str) -> tuple[Findings, _Found]:
         triggers=triggers,
         unit=keys.unit,
         queue_bound=keys.queue_bound,
+        retention=_retention(keys),
         original_version=keys.original_version if original else None,
     )
     return findings, _Found(manifest=manifest, files=files)
@@ -276,6 +278,13 @@ def _triggers(keys: ManifestKeys, findings: Findings) -> tuple[Trigger, ...]:
                 name=one.name, script=one.script, deletes=tuple(dict.fromkeys(one.deletes))
             )
     return tuple(found[name] for name in sorted(found))
+
+
+def _retention(keys: ManifestKeys) -> Retention | None:
+    """Tell what is kept; without the key nothing is ever dropped."""
+    if not keys.has("retention"):
+        return None
+    return Retention(newest=keys.retention.newest, daily=keys.retention.daily)
 
 
 def _repo(keys: ManifestKeys, findings: Findings) -> str:

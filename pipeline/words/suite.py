@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a suite's own process is told, and what it tells back; both travel as JSON files."""
+"""What a suite's own process is told, and what it tells back, as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import TestResult
 
 PARAMETERS = "OSTCI_SUITE"
-"""The environment variable that names the file with the parameters."""
+"""The environment variable that names the file with the parameters, a pickle of ours."""
 LOG_MARK = "\x1e"
 """What a line of the log begins with among a suite's output; then a digit, the level."""
 

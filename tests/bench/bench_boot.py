@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""From a disk to the verdict of its smoke suite, and from a commit to its first instruction.
+"""From a disk to the verdict of its smoke suite.
 
 The disk is that of a Debian base that was imported before; without one it is the small guest of
 our tests. Each boot is of a fresh layer. The baseline is a bare QEMU with the same hardware, no
@@ -15,10 +15,9 @@ from pathlib import Path
 
 from pipeline.ports import accelerator, domain_root, image, process
 from pipeline.ports.accelerator import Accelerator
-from pipeline.ports.domain import MachineSpec, hypervisor
 from pipeline.ports.log import Line, Log, plain_text
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import DiskRequest, boot_files, first_boot, make_disk
+from pipeline.stages.disk import DiskRequest, first_boot, make_disk
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words import journal
 from pipeline.words.fixture import JOURNAL_PORT, SHELL_PORT
@@ -38,13 +37,12 @@ _REF = RefName("bench/compose/x86_64-bench")
 def bench(scratch: Path) -> Iterator[Row]:
     """Measure boots of the largest system that is at hand."""
     log = Log()
-    found = _find()
+    found = find_system()
     chosen = accelerator.choose(log=log)
     yield from _verdict(scratch, *found, chosen, log)
-    yield _first_instruction(scratch, *found, chosen, log)
 
 
-def _find() -> tuple[str, Path, Commit, Target]:
+def find_system() -> tuple[str, Path, Commit, Target]:
     """Find a base that boots: its name, repository, commit and target."""
     bases = domain_root.shared_cache() / "bases"
     repo = Repo(bases, log=Log())
@@ -166,54 +164,3 @@ def _wait_for_journal(path: Path, child: process.Child) -> None:
                 if json.loads(line).get("MESSAGE_ID") == journal.STARTUP_FINISHED:
                     return
     raise AssertionError("the journal ended")
-
-
-def _first_instruction(
-    scratch: Path, name: str, repo: Path, commit: Commit, target: Target, by: Accelerator, log: Log
-) -> Row:
-    """Start a machine from a commit whose disk is not there, and from one whose disk is."""
-    with bare.short_directory() as room, hypervisor("qemu:///embed", room, log=log) as driver:
-
-        def start(disks: Path) -> float:
-            began = time.monotonic()
-            disk = Path(_disk(repo, commit, target, disks, log).path)
-            layer = room / "layer"
-            image.overlay(disk, layer, log=log)
-            spec = MachineSpec(
-                name="bench",
-                boot=first_boot(disk, into=room / "boot", log=log),
-                into=room / "s",
-                accelerator=by,
-                disk=layer,
-                memory=target.memory,
-                processors=target.processors,
-            )
-            with driver.start(spec) as machine:
-                return machine.started - began
-
-        def anew() -> float:
-            fresh = scratch / "fresh"
-            fresh.mkdir()
-            try:
-                return start(fresh)
-            finally:
-                for path in fresh.iterdir():
-                    path.unlink()
-                fresh.rmdir()
-
-        known, whole = interleaved(lambda: start(scratch / "disks"), anew, rounds=ROUNDS)
-    files = sum(path.stat().st_size for path in boot_files(Path(_first(scratch / "disks"))))
-    return Row(
-        name=f"commit of {name} → guest's first instruction",
-        ours=known,
-        baseline=whole,
-        against="mke2fs -d of the whole tree each time",
-        reach="report",
-        note=f"ours: the commit's disk is there, as for every suite after the first; "
-        f"{files // 1024**2} MiB of kernel and initramfs are copied each time",
-        rounds=ROUNDS,
-    )
-
-
-def _first(disks: Path) -> Path:
-    return next(disks.glob("*.qcow2"))

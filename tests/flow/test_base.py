@@ -257,6 +257,25 @@ def test_packages_become_a_tree_and_a_newer_one_another_key(
     assert importer.repo.read(commit, "/usr/lib/library.txt") == b"3-1\n"
 
 
+def test_offline_what_is_not_here_is_named_and_what_is_here_is_taken(
+    importer: Importer, tmp_path: Path, log: Log
+) -> None:
+    make_archive(tmp_path / "archive")
+    base = debian_base(tmp_path / "archive")
+    offline = replace(importer.request(base, RUNTIME), offline=True)
+    with pytest.raises(Trouble, match=r"the list of packages .* is not here, and offline") as none:
+        resolve_base(offline, cache=importer.cache, log=log)
+    assert none.value.hint == "give the same command without --offline"
+    pin = importer.pin(base)
+    with pytest.raises(Trouble, match="what makes runtime is not here, and offline"):
+        import_base(offline, pin, repo=importer.repo, cache=importer.cache, log=log)
+    importer.go(base)
+    make_archive(tmp_path / "archive", library="3-1")
+    again = resolve_base(offline, cache=importer.cache, log=log, max_age_s=0)
+    assert again == pin
+    assert import_base(offline, again, repo=importer.repo, cache=importer.cache, log=log).cached
+
+
 def test_packages_that_are_only_unpacked_still_say_whose_each_file_is(
     importer: Importer, tmp_path: Path
 ) -> None:

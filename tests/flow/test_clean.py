@@ -12,6 +12,7 @@ import pytest
 from pipeline.cli import cleaning
 from pipeline.cli.house import House, init
 from pipeline.cli.record import write_record
+from pipeline.ports import image, process
 from pipeline.ports.ostree import Repo
 from pipeline.words.errors import BadInput
 from pipeline.words.refs import Commit, Key, Part, RefName, component_ref, failed_ref, key_ref
@@ -158,6 +159,20 @@ def test_disks_of_the_newest_and_the_promoted_trees_are_kept(shop: Shop, house: 
         (house.workdir.disks / name).write_text("x")
     clean(house)
     assert sorted(path.name for path in house.workdir.disks.iterdir()) == sorted(names[:2])
+
+
+def test_a_disk_that_another_stands_on_is_kept(shop: Shop, house: House) -> None:
+    top = shop.ship("20261124.0", "one")[RUNTIME]
+    disks = house.workdir.disks
+    ground, middle, upper, other = (
+        disks / f"{commit}-0123456789abcdef.qcow2" for commit in ("a" * 64, "b" * 64, top, "c" * 64)
+    )
+    for path in (ground, other):
+        process.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], log=house.log)
+    image.overlay_beside(ground, middle, log=house.log)
+    image.overlay_beside(middle, upper, log=house.log)
+    clean(house)
+    assert sorted(disks.iterdir()) == sorted([ground, middle, upper])
 
 
 def test_caches_that_nothing_used_for_two_weeks_go(house: House) -> None:

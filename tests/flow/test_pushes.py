@@ -143,6 +143,18 @@ def test_a_base_that_was_pushed_is_taken_by_its_run_and_no_other(town: Town) -> 
     assert first.id < base.id < second.id
 
 
+def test_a_manifest_with_another_base_has_it_in_its_run(town: Town) -> None:
+    text = (town.root / "os.yaml").read_text()
+    town.change_base()
+    (town.root / "base.tar").rename(town.root / "other.tar")
+    (town.root / "os.yaml").write_text(text.replace("./base.tar", "./other.tar"))
+    house = town.house()
+    made = house.ledger.pushes.add(new_push(house, "manifest", ""))
+    before, after = house.workdir.versions()[-1], resolve(town, made.id)
+    assert town.snapshot(after).base.key != town.snapshot(before).base.key
+    assert not moved(town, before, after)
+
+
 def test_what_cannot_be_had_holds_nobody_up_and_comes_behind(town: Town) -> None:
     broken = push(town, "zlib")
     town.repos["zlib"].path.rename(town.root / "away")

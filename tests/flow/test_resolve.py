@@ -2,6 +2,7 @@
 """Resolve with real repositories: what is pinned, what fails, and whom it concerns."""
 
 import os
+import shutil
 import subprocess
 import threading
 from dataclasses import replace
@@ -309,8 +310,57 @@ def test_a_dead_server_is_not_hidden_by_what_was_fetched_before(
     run(given, mirrors, log)
     upstream.path.rename(upstream.path.with_name("gone"))
     assert isinstance(run(given, mirrors, log).failures["zlib"], Trouble)
-    offline = run(given, mirrors, log, fetch=frozenset())
+    offline = run(given, mirrors, log, offline=True)
     assert set(offline.snapshot.pins) == {"zlib"}
+
+
+def test_offline_nothing_is_fetched_and_what_is_not_here_is_named(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path, sink: ListSink
+) -> None:
+    other = git_repo(tmp_path / "up" / "other")
+    archive = tmp_path / "a.tar"
+    archive.write_text("x")
+    tarball = Source(kind=SourceKind.TARBALL, location=str(archive), checksum="1" * 64)
+    here = Component(name="zlib", source=git_source(upstream))
+    run(manifest(here), mirrors, log)
+    upstream.git("branch", "later")
+    sink.lines.clear()
+    found = run(
+        manifest(
+            here,
+            Component(name="other", source=git_source(other)),
+            Component(name="later", source=git_source(upstream, branch="later")),
+            Component(name="tarball", source=tarball),
+            Component(name="copy", source=Source(kind=SourceKind.LOCAL, location=str(other.path))),
+        ),
+        mirrors,
+        log,
+        offline=True,
+    )
+    assert asked(sink) == 0
+    assert set(found.snapshot.pins) == {"zlib", "copy"}
+    assert all(type(error) is Trouble for error in found.failures.values())
+    hints = {error.hint for error in found.failures.values()}
+    assert hints == {"give the same command without --offline"}
+    told = {name: str(error) for name, error in found.failures.items()}
+    assert f"git:{other.path} was never fetched, and offline" in told["other"]
+    assert told["later"].startswith(f"{upstream.path}: there is no branch later, and offline")
+    assert f"tarball:{archive} was never fetched" in told["tarball"]
+
+
+def test_a_submodule_whose_mirror_is_gone_is_named_offline_and_fetched_again_else(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    top = git_repo(tmp_path / "up" / "top")
+    top.add_submodule("../zlib", "sub")
+    given = manifest(Component(name="top", source=git_source(top)))
+    first = run(given, mirrors, log)
+    shutil.rmtree(mirrors.path(git_source(upstream)))
+    offline = run(given, mirrors, log, offline=True)
+    assert f"submodule sub, {upstream.path} at " in str(offline.failures["top"])
+    again = run(given, mirrors, log, fetch=frozenset())
+    assert again.snapshot.digest == first.snapshot.digest
+    assert mirrors.path(git_source(upstream)).is_dir()
 
 
 # From an earlier snapshot

@@ -3,7 +3,10 @@
 
 import io
 import os
+import signal
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -154,3 +157,40 @@ def test_a_dead_server_of_archives_is_trouble(mirrors: Mirrors) -> None:
 def test_a_file_that_is_not_there_is_named(mirrors: Mirrors, tmp_path: Path) -> None:
     with pytest.raises(Failed, match="there is no such file"):
         mirrors.fetch(source(f"file://{tmp_path}/none.tar", "7" * 64))
+
+
+SILENT = """
+import signal, sys, time
+from pathlib import Path
+from pipeline.ports import process
+from pipeline.ports.downloads import download
+from pipeline.ports.log import Log
+from pipeline.words.errors import Interrupted
+
+signal.signal(signal.SIGINT, lambda *_: process.stop_all())
+try:
+    download(sys.argv[1], "8" * 64, Path(sys.argv[2]), log=Log())
+except Interrupted as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"])
+def test_ctrl_c_ends_a_download_from_a_server_that_says_nothing_more(
+    tmp_path: Path, said: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/zlib.tar"
+        argv = [sys.executable, "-c", SILENT, url, str(tmp_path / "kept")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(said)
+                stopped = time.monotonic()
+                child.send_signal(signal.SIGINT)
+                out, _ = child.communicate(timeout=50)
+    assert "stopped during a download" in out
+    # Far from the minute that a server has to answer in; it takes a fifth of a second alone.
+    assert time.monotonic() - stopped < 20
+    assert not list((tmp_path / "kept").iterdir())

@@ -99,6 +99,12 @@ def test_words_of_a_command_stay_what_they_are(shell: GuestShell) -> None:
     assert shell.run(script_of(words), timeout_s=10).text == "a b|$HOME|'|-n|\n|ä|"
 
 
+def test_the_shell_tells_what_is_mounted_as_its_root(shell: GuestShell) -> None:
+    shell.run("true", timeout_s=10)
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    assert shell.root == next(words[3] for words in lines if words[4] == "/")
+
+
 def test_bytes_come_as_they_are(shell: GuestShell) -> None:
     done = shell.run(r"printf '\000\377done 1 0 - -\n'", timeout_s=10)
     assert done.stdout == b"\x00\xffdone 1 0 - -\n"
@@ -142,7 +148,7 @@ def test_an_answer_to_an_earlier_script_is_not_taken_for_this_ones(
     with GuestShell(tmp_path / "port") as shell, closing(accept(listener)) as qemu:
         shell.send("slow", seconds=1)
         shell.send("quick", seconds=1)
-        qemu.sendall(b"ready 3\ndone 1 0 b2xk -\ndone 2 0 bmV3 -\n")
+        qemu.sendall(b"ready 4 /\ndone 1 0 b2xk -\ndone 2 0 bmV3 -\n")
         wait_for(shell)
         found = shell.poll()
         assert found is not None
@@ -194,11 +200,11 @@ def test_a_shell_that_starts_anew_has_lost_the_script(
     listener: socket.socket, tmp_path: Path
 ) -> None:
     with GuestShell(tmp_path / "port") as shell, closing(accept(listener)) as qemu:
-        qemu.sendall(b"ready 3\n")
+        qemu.sendall(b"ready 4 /\n")
         wait_for(shell)
         assert shell.poll() is None
         shell.send("true", seconds=1)
-        qemu.sendall(b"ready 3\n")
+        qemu.sendall(b"ready 4 /\n")
         wait_for(shell)
         with pytest.raises(Failed, match="was started anew and lost the script"):
             shell.poll()
@@ -206,7 +212,7 @@ def test_a_shell_that_starts_anew_has_lost_the_script(
 
 def test_an_answer_that_is_damaged_is_told(listener: socket.socket, tmp_path: Path) -> None:
     with GuestShell(tmp_path / "port") as shell, closing(accept(listener)) as qemu:
-        qemu.sendall(b"ready 3\n")
+        qemu.sendall(b"ready 4 /\n")
         shell.send("true", seconds=1)
         qemu.sendall(b"done 1 0 %%% -\n")
         wait_for(shell)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks are made without a mount, read without a change, and full ones are told."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pipeline.ports import image
 from pipeline.ports.files import sha256_file
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed, Trouble
+from tests.ordinary import ordinary_user
 
 UUID = "6f737463-6900-4000-8000-000000000002"
 MIB = 1024**2
@@ -135,3 +137,32 @@ def test_one_that_used_up_its_tries_comes_last() -> None:
 def test_options_of_several_lines_are_one() -> None:
     text = "# a comment\nlinux /k\noptions a b\noptions c\n"
     assert image.parse_entry("x.conf", text).fields["options"] == "a b c"
+
+
+READ = """
+import sys
+from pathlib import Path
+from pipeline.ports import image
+from pipeline.ports.log import Log
+found = image.boot_entry(Path(sys.argv[1]), Path(sys.argv[2]), log=Log())
+print(image.has_fuse(), found.options, found.kernel.read_text())
+"""
+
+
+def test_an_ordinary_user_reads_a_disk_where_no_fuse_can_be_had(tree: Path, log: Log) -> None:
+    with ordinary_user() as user:
+        disk = make_disk(tree, user.home / "disk.qcow2", log)
+        layer = user.home / "layer.qcow2"
+        image.overlay(disk, layer, log=log)
+        with image.exported(layer, log=log, writable=True) as raw:
+            newer = user.home / "newer.conf"
+            newer.write_text(entry(2, options="root=LABEL=it quiet"))
+            request = f"write {newer} /boot/loader.0/entries/it-2.conf"
+            image.debugfs(raw, [request], log=log, writable=True)
+        user.own(user.home)
+        # As the namespace that a machine of an ordinary user runs in.
+        argv = ["unshare", "--user", "--map-current-user", "--", sys.executable, "-c", READ]
+        done = user.run([*argv, layer, user.home / "into"])
+        assert done.stdout == "False root=LABEL=it quiet kernel\n", done.stderr
+        left = {path.name for path in (user.home / "into").iterdir()}
+        assert left == {"vmlinuz", "initramfs.img"}

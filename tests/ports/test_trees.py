@@ -112,16 +112,6 @@ def test_without_a_user_only_the_links_to_others_are_cut(top: Path, tmp_path: Pa
     assert (top / "linked").stat().st_uid == os.geteuid()
 
 
-def test_times_are_set_on_all_but_not_through_links(top: Path, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.touch()
-    (top / "link").symlink_to(outside)
-    trees.set_times(top, 1_000_000_000)
-    for path in (top, top / "a", top / "a/b/small", top / "link"):
-        assert path.lstat().st_mtime == 1_000_000_000
-    assert outside.stat().st_mtime != 1_000_000_000
-
-
 def test_directories_that_nobody_may_enter_are_removed(top: Path, log: Log) -> None:
     (top / "a/b").chmod(0)
     (top / "a").chmod(0o100)

@@ -7,20 +7,22 @@ What was done is in ``build/soak.json``, one entry an instant or boot; ``--anew`
 import argparse
 import json
 import random
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.ports.files import write_text
+from pipeline.ports.files import remove_tree, write_text
+from pipeline.words.errors import Interrupted
 from tests.killing import Killing
 
 TOP = Path(__file__).resolve().parents[2]
 KILLS = 100
+_STOPPED = "stopped; the same command goes on from here"
 
 
 class State:
@@ -40,7 +42,7 @@ class State:
         return len(self.done.get(campaign, []))
 
 
-def kill(state: State, count: int) -> Iterator[str]:
+def kill(state: State, count: int) -> Generator[str, None, None]:
     """Kill the whole chain at random instants; every tenth time a run goes the whole way."""
     if state.count("kill") >= count:
         return
@@ -58,7 +60,7 @@ def kill(state: State, count: int) -> Iterator[str]:
                 killing.finish()
                 yield "a run went the whole way"
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        remove_tree(root)
 
 
 def main() -> int:
@@ -75,12 +77,17 @@ def main() -> int:
         path.unlink(missing_ok=True)
     until = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     state = State(path)
-    for line in kill(state, options.kills):
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-        if time.monotonic() >= until:
-            sys.stdout.write("stopped; the same command goes on from here\n")
-            return 0
+    try:
+        with closing(kill(state, options.kills)) as lines:
+            for line in lines:
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
+                if time.monotonic() >= until:
+                    sys.stdout.write(f"{_STOPPED}\n")
+                    return 0
+    except KeyboardInterrupt:
+        sys.stdout.write(f"{_STOPPED}\n")
+        return Interrupted.exit_code
     sys.stdout.write(f"{state.count('kill')} kills, all whole afterwards\n")
     return 0
 

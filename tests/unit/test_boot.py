@@ -248,6 +248,39 @@ def test_a_failed_unit_ends_a_boot_after_a_moment_and_an_error_message_does_not(
     assert (unit.outcome.state, message.outcome.state) == (State.FAILED, State.PENDING)
 
 
+def early(message: str, speaker: str = "systemd", pid: str = "1") -> Entry:
+    """Make an entry of the kernel's log, where systemd writes while there is no journal."""
+    fields = {"_TRANSPORT": "kernel", "SYSLOG_IDENTIFIER": speaker, "SYSLOG_PID": pid}
+    found = parse_entry(json.dumps({"MESSAGE": message, "PRIORITY": "4", **fields}).encode())
+    assert found is not None
+    return found
+
+
+def test_a_unit_that_failed_before_there_was_a_journal_has_failed() -> None:
+    failed = early("dev-hugepages.mount: Failed with result 'exit-code'.")
+    made = watch(failed, *CLEAN)
+    assert made.outcome.cause is Cause.FAILED_UNIT
+    assert made.outcome.message == failed.message
+    assert made.units["dev-hugepages.mount"] == "failed"
+    again = watch(failed, started("dev-hugepages.mount"))
+    assert again.units["dev-hugepages.mount"] == "started"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        early("a.service: Failed with result 'exit-code'.", pid="77"),
+        early("a.service: Failed with result 'exit-code'.", speaker="kernel"),
+        early("a.service: Deactivated successfully."),
+        early("he said: Failed with result 'exit-code'."),
+    ],
+)
+def test_what_else_the_kernel_log_holds_is_no_failed_unit(entry: Entry) -> None:
+    made = watch(entry, *CLEAN)
+    assert made.outcome.state is State.PASSED
+    assert "failed" not in made.units.values()
+
+
 def test_what_a_blemish_leads_to_explains_more_than_itself() -> None:
     lines = [b"BUG: unable to handle page fault", b"Kernel panic - not syncing: Fatal exception"]
     assert watch(*lines).outcome.cause is Cause.PANIC

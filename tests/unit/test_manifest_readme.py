@@ -33,6 +33,7 @@ SECTIONS: dict[str, set[type[ms.Keys]]] = {
     "smoke": {ms.SmokeKeys},
     "known": {ms.KnownKeys},
     "Triggers": {ms.TriggerKeys},
+    "Retention": {ms.RetentionKeys},
     "Epochs": {ms.EpochKeys, ms.BuildEpochKeys},
 }
 

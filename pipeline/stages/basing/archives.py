@@ -9,7 +9,7 @@ from pipeline.ports import process
 from pipeline.ports.files import lock, sha256_file
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.basing.request import BaseRequest, Fetched, Resolved
+from pipeline.stages.basing.request import BaseRequest, Fetched, Resolved, not_here
 from pipeline.words.errors import BadInput, Failed, Trouble
 from pipeline.words.refs import Commit, is_commit
 
@@ -90,9 +90,12 @@ def _look_up(request: BaseRequest, name: str, *, cache: Path, log: Log) -> Commi
     if local is not None:
         found = Repo(local, log=log).resolve(ref)
     else:
-        _pull(request, ref, metadata_only=True, cache=cache, log=log)
+        if not request.offline:
+            _pull(request, ref, metadata_only=True, cache=cache, log=log)
         mirror = _mirror(request, cache, log)
         found = mirror.resolve(ref) if is_commit(ref) else _remote_ref(mirror, ref)
+    if found is None and request.offline and local is None:
+        raise not_here(request, f"what {ref} of {request.base.location} is at")
     if found is None:
         raise Failed(f"the repository has no ref {ref}", where=request.base.location)
     return found
@@ -101,6 +104,11 @@ def _look_up(request: BaseRequest, name: str, *, cache: Path, log: Log) -> Commi
 def _remote_ref(mirror: Repo, ref: str) -> Commit | None:
     path = mirror.path / "refs/remotes" / _REMOTE / ref
     return Commit(path.read_text().strip()) if path.is_file() else None
+
+
+def is_served(request: BaseRequest) -> bool:
+    """Tell whether the repository is a server's, not a directory of this machine."""
+    return request.base.location.startswith(_SCHEMES)
 
 
 def _local(request: BaseRequest) -> Path | None:

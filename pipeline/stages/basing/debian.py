@@ -22,7 +22,7 @@ from pipeline.ports.mmdebstrap import (
     is_pattern,
     unpack_to_tar,
 )
-from pipeline.stages.basing.request import BaseRequest, Fetched, Resolved, variant_name
+from pipeline.stages.basing.request import BaseRequest, Fetched, Resolved, not_here, variant_name
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.records import from_json, to_json
 from pipeline.words.snapshot import canonical_json
@@ -50,7 +50,9 @@ def resolve(request: BaseRequest, *, cache: Path, max_age_s: float, log: Log) ->
         },
     }
     apt = _apt(source, cache, log)
-    age_s = apt.update(max_age_s=max_age_s)
+    age_s = apt.age() if request.offline else apt.update(max_age_s=max_age_s)
+    if age_s is None:
+        raise not_here(request, f"the list of packages of Debian {source.suite}")
     when = time.strftime("%H:%M:%S", time.gmtime(time.time() - age_s))
     log.fact(f"Debian {source.suite} as of {when} UTC", about="base")
     kept = cache / "base-answers" / f"{hash_text(canonical_json(inputs))}.json"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.words.errors import Trouble
 from pipeline.words.manifest import Base
 from pipeline.words.refs import Commit
 from pipeline.words.snapshot import BasePin
@@ -12,12 +13,16 @@ from pipeline.words.snapshot import BasePin
 
 @dataclass(frozen=True, kw_only=True)
 class BaseRequest:
-    """``variants`` are the trees wanted, each the names of its package lists."""
+    """``variants`` are the trees wanted, each the names of its package lists.
+
+    ``offline``: no server is asked, and what is not here is Trouble.
+    """
 
     base: Base
     osname: str
     arch: str
     variants: tuple[tuple[str, ...], ...]
+    offline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +56,12 @@ class Fetched:
 def variant_name(lists: tuple[str, ...]) -> str:
     """Name the tree of several package lists."""
     return "+".join(lists)
+
+
+def not_here(request: BaseRequest, what: str) -> Trouble:
+    """Say what would have to be fetched, but must not be."""
+    return Trouble(
+        f"{what} is not here, and offline nothing is fetched",
+        where=f"base {request.base.name}",
+        hint="give the same command without --offline",
+    )

@@ -130,8 +130,6 @@ class Builder:
     def _check_out(self, attempt: "_Attempt") -> None:
         component, snapshot = attempt.order.component, self._request.snapshot
         check_out(component, snapshot, attempt.source, mirrors=self._mirrors, log=self._log)
-        # The time of a file must not tell when it was checked out.
-        trees.set_times(attempt.source, max(snapshot.pins[component.name].commit_time, 1))
 
     def _compile(self, attempt: "_Attempt") -> Opens:
         component = attempt.order.component

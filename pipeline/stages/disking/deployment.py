@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports import process
+from pipeline.ports import process, userns
 from pipeline.ports.files import full_disk
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed
@@ -142,7 +142,7 @@ def _make_parents(deployment: Path, target: Path) -> None:
 def _ostree(argv: Sequence[str], *, log: Log) -> None:
     env = {**os.environ, **_ENVIRONMENT}
     try:
-        process.run(["ostree", *argv], log=log, env=env, deadline_s=900.0)
+        process.run(userns.as_root(["ostree", *argv], log=log), log=log, env=env, deadline_s=900.0)
     except process.CommandError as error:
         text = error.finished.error_text
         if "No space left on device" in text or "min-free-space" in text:

@@ -105,7 +105,8 @@ def _line(places: Places, commit: Commit) -> list[Commit]:
     for info in places.repo.history(commit):
         if places.archive.has_commit(info.commit):
             break
-        found.append(info.commit)
+        if places.repo.has_commit(info.commit):
+            found.append(info.commit)
     return found
 
 

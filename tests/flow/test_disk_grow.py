@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A disk that grew out of another is what it would be if it had been made in full."""
+
+import os
+import random
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports import image, process
+from pipeline.ports.log import Level, ListSink, Log
+from pipeline.ports.ostree import Repo
+from pipeline.stages.disk import boot_files, make_disk
+from pipeline.stages.disking.growing import MAX_LAYERS
+from pipeline.words.errors import Trouble
+from pipeline.words.refs import Commit
+from tests.changing import TARGET, Changing, request_of
+from tests.disk_listing import differences, listing
+
+
+class Maker:
+    """Makes disks of one repository, and knows what was said of it."""
+
+    def __init__(self, repo: Repo, top: Path) -> None:
+        self.repo, self.disks, self.fulls = repo, top / "disks", top / "fulls"
+        self.sink = ListSink()
+        self.log = Log(self.sink)
+
+    def __call__(self, commit: Commit, *, full: bool = False) -> Path:
+        into = self.fulls if full else self.disks
+        request = request_of(commit)
+        made = make_disk(request, repo=self.repo.path, disks=into, log=self.log, full=full)
+        assert self.sink.texts(Level.WARNING) == []
+        assert [path.name for path in into.iterdir() if "ing" in path.suffix] == []
+        return Path(made.path)
+
+    def said(self) -> list[str]:
+        return self.sink.texts(Level.FACT)
+
+
+@pytest.fixture
+def maker(repo: Repo, tmp_path: Path) -> Maker:
+    return Maker(repo, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_grown_disk_holds_what_a_full_one_does(
+    repo: Repo, maker: Maker, tmp_path: Path, log: Log, seed: int
+) -> None:
+    tree = Changing(tmp_path / "root", seed=seed, attributes=seed % 2 == 1)
+    maker(tree.commit(repo))
+    for number in range(5):
+        tree.step()
+        commit = tree.commit(repo, version=f"2026010{number}.0")
+        grown, full = maker(commit), maker(commit, full=True)
+        assert len(image.below(grown)) == number + 1, (tree.done, maker.said())
+        assert image.below(full) == ()
+        dumps = tmp_path / f"grown{number}", tmp_path / f"full{number}"
+        one, other = listing(grown, dumps[0], log=log), listing(full, dumps[1], log=log)
+        assert differences(one, other) == [], tree.done
+        for mine, theirs in zip(boot_files(grown), boot_files(full), strict=True):
+            assert mine.read_bytes() == theirs.read_bytes()
+        if not tree.attributes:
+            process.run(["ostree", "fsck", f"--repo={dumps[0]}/ostree/repo"], log=log)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Changing:
+    return Changing(tmp_path / "root", seed=1)
+
+
+def commits(tree: Changing, repo: Repo, count: int) -> list[Commit]:
+    """Commit the tree and some changes of it, one file each."""
+    made = [tree.commit(repo)]
+    for _ in range(count - 1):
+        tree.number += 1
+        tree.content()
+        made.append(tree.commit(repo))
+    return made
+
+
+def test_a_layer_that_is_too_high_is_a_full_disk(tree: Changing, repo: Repo, maker: Maker) -> None:
+    heights = [len(image.below(maker(one))) for one in commits(tree, repo, MAX_LAYERS + 3)]
+    assert heights == [*range(MAX_LAYERS + 1), 0, 1]
+
+
+def test_a_large_change_is_made_in_full(tree: Changing, repo: Repo, maker: Maker) -> None:
+    maker(tree.commit(repo))
+    for number in range(90):
+        (tree.root / f"usr/share/new{number}").write_text(f"{number}")
+    assert image.below(maker(tree.commit(repo))) == ()
+    assert "the disk is made in full: 90 paths changed in a tree of" in "\n".join(maker.said())
+
+
+def test_the_parents_disk_comes_first(tree: Changing, repo: Repo, maker: Maker) -> None:
+    first, second, _ = commits(tree, repo, 3)
+    maker(first)
+    newer = maker(second)
+    child = repo.commit_layers([second], subject="child", parent=first)
+    assert image.below(maker(child)) == (newer.with_name(newer.name.replace(second, first)),)
+
+
+def test_a_disk_with_other_settings_is_no_ground(
+    tree: Changing, repo: Repo, maker: Maker, log: Log
+) -> None:
+    first, second = commits(tree, repo, 2)
+    maker(first)
+    other = replace(request_of(second), target=replace(TARGET, kernel_options=("debug",)))
+    made = make_disk(other, repo=repo.path, disks=maker.disks, log=log)
+    assert image.below(Path(made.path)) == ()
+
+
+def test_full_is_full_and_what_stood_on_the_layer_is_gone(
+    tree: Changing, repo: Repo, maker: Maker, log: Log
+) -> None:
+    _, second, third = [maker(one) for one in commits(tree, repo, 3)]
+    make_disk(
+        request_of(Commit(second.name.partition("-")[0])),
+        repo=repo.path,
+        disks=maker.disks,
+        log=log,
+        full=True,
+    )
+    assert image.below(second) == ()
+    assert not third.exists()
+
+
+def test_a_disk_whose_ground_is_gone_is_made_again(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    first, second, third = commits(tree, repo, 3)
+    ground, upper, top = maker(first), maker(second), maker(third)
+    assert image.below(top) == (upper, ground)
+    ground.unlink()
+    assert image.below(maker(third)) == ()
+    # Another file of the same name is not what the layers were written on.
+    maker(first)
+    assert not upper.exists()
+    assert listing(maker(second), tmp_path / "dump", log=log)
+
+
+def test_a_tree_that_the_repository_no_longer_has_is_no_ground(
+    tree: Changing, repo: Repo, maker: Maker
+) -> None:
+    first, second = commits(tree, repo, 2)
+    maker(first)
+    root = repo.info(first).tree
+    (repo.path / "objects" / root[:2] / f"{root[2:]}.dirtree").unlink()
+    assert image.below(maker(second)) == ()
+    assert f"the disk is made in full: directory object {root}" in maker.said()
+
+
+def test_what_goes_wrong_costs_time_and_is_told(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    first, second = commits(tree, repo, 2)
+    path = maker(first)
+    path.chmod(0o644)
+    with image.exported(path, log=log, writable=True) as raw:
+        image.debugfs(raw, ["sif /ostree/repo/config links_count 7"], log=log, writable=True)
+    request = request_of(second)
+    made = make_disk(request, repo=repo.path, disks=maker.disks, log=maker.log)
+    assert image.below(Path(made.path)) == ()
+    assert "growing the disk failed, it is made in full: " in maker.sink.texts(Level.WARNING)[0]
+    assert "e2fsck finds the disk's file system damaged" in maker.sink.texts(Level.WARNING)[0]
+    assert listing(Path(made.path), tmp_path / "dump", log=log)
+
+
+def test_a_directory_that_is_full_is_made_larger(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    for number in range(400):
+        (tree.root / f"usr/share/same{number}").write_text("same")
+    first = tree.commit(repo)
+    maker(first)
+    for number in range(90):
+        (tree.root / f"usr/share/another-name-of-a-file-that-is-there-{number}").write_text("same")
+    second = tree.commit(repo)
+    grown, full = maker(second), maker(second, full=True)
+    assert len(image.below(grown)) == 1
+    one = listing(grown, tmp_path / "grown", log=log)
+    assert differences(one, listing(full, tmp_path / "full", log=log)) == []
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_instant_leaves_nothing_that_is_taken_for_a_disk(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    chance = random.Random(1)
+    first, *others = commits(tree, repo, 7)
+    maker(first)
+    longest = grow_and_kill(maker, others.pop(0), after_s=60.0)
+    for number, commit in enumerate(others):
+        grow_and_kill(maker, commit, after_s=chance.uniform(0.0, longest))
+        for path in maker.disks.glob("*.qcow2"):
+            listing(path, tmp_path / f"after-{number}", log=log)
+            shutil.rmtree(tmp_path / f"after-{number}")
+        grown, full = maker(commit), maker(commit, full=True)
+        dumps = tmp_path / f"grown{number}", tmp_path / f"full{number}"
+        one, other = listing(grown, dumps[0], log=log), listing(full, dumps[1], log=log)
+        assert differences(one, other) == []
+
+
+def grow_and_kill(maker: Maker, commit: Commit, *, after_s: float) -> float:
+    """Start to make a disk and kill that; tells how long it took where it was not."""
+    argv = [sys.executable, "-m", "tests.grow_once", str(maker.repo.path), str(maker.disks), commit]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with process.start(argv, log=maker.log, env=environment, stderr=None) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"begins\n"
+        began = time.monotonic()
+        child.wait(after_s)
+        child.kill()
+    return time.monotonic() - began
+
+
+def test_a_full_disk_of_ours_is_trouble_and_leaves_no_disk(
+    tree: Changing, repo: Repo, maker: Maker, log: Log
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    first = tree.commit(repo)
+    (tree.root / "usr/share/large").write_bytes(os.urandom(8 * 1024**2))
+    second = tree.commit(repo)
+    maker.disks.mkdir()
+    process.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(maker.disks)], log=log)
+    try:
+        maker(first)
+        left = shutil.disk_usage(maker.disks).free - 4 * 1024**2
+        filler = maker.disks / "filler"
+        filler.write_bytes(b"x" * left)
+        with pytest.raises(Trouble, match="no space left for"):
+            make_disk(request_of(second), repo=repo.path, disks=maker.disks, log=log)
+        assert [path.name for path in maker.disks.glob("*.qcow2") if second in path.name] == []
+        filler.unlink()
+        assert len(image.below(maker(second))) == 1
+    finally:
+        process.run(["umount", maker.disks], log=log)
