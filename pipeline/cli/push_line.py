@@ -18,6 +18,7 @@ from pipeline.cli.house import House
 from pipeline.cli.line import filled, line_before, line_snapshot, newest_of_line
 from pipeline.cli.passage import Passage
 from pipeline.cli.push_depends import later_one, unmet
+from pipeline.ports import process
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.kept_manifests import read_manifest
 from pipeline.ports.log import file_sink
@@ -119,7 +120,14 @@ def _resolve_earlier(house: House, earlier: Push, push: Push) -> None:
         if later_one(left, earlier, [push]) is not None:
             _give_way(house, earlier, push)
         return
-    if _resolve(house, earlier).error is not None:
+    try:
+        error: Ending | None = _resolve(house, earlier).error
+    except Interrupted as stopped:
+        # The other's run was stopped, or we are.
+        if process.is_stopping():
+            raise
+        error = stopped
+    if error is not None:
         what = f"push {earlier.id} could not be resolved, others go on without it"
         house.log.warning(what, about=earlier.component)
 
