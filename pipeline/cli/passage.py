@@ -48,6 +48,13 @@ class Passage:
         self.house.ledger.begin_run(record.version, record.osname, record.started)
         return record
 
+    def reopen(self) -> None:
+        """Go on with a run that had come to a stop."""
+        now = {"ending": RunEnding.RUNNING, "ended": None, "message": "", "hint": ""}
+        self.record = replace(self.record, pid=os.getpid(), **now)  # type: ignore[arg-type]
+        write_record(self.run, self.record)
+        self.house.ledger.begin_run(self.run.version, self.record.osname, self.record.started)
+
     @property
     def snapshot(self) -> Snapshot:
         """The run's snapshot; raises BadInput where it was not resolved yet."""

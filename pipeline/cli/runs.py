@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_line
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage, raise_worst
@@ -18,6 +18,7 @@ from pipeline.ports.files import symlink
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
+from pipeline.words.push import Via
 from pipeline.words.run import RunEnding, RunRecord
 
 _SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
@@ -29,6 +30,8 @@ def do_run(options: argparse.Namespace) -> int:
     house, sink = open_with_sink(options)
     overrides = parse_overrides(options.override)
     with live(sink), locked(house, "ostci run", wait_s=options.wait):
+        if options.push is not None:
+            return _run_push(house, options)
         _ = house.manifest  # a wrong one is told before there is a run
         run = house.workdir.new_run()
         try:
@@ -39,14 +42,36 @@ def do_run(options: argparse.Namespace) -> int:
     return code
 
 
+def _run_push(house: House, options: argparse.Namespace) -> int:
+    """Go the whole way of a push, and give it its ending."""
+    if options.override or options.offline:
+        raise BadInput("the run of a push is of that push alone", hint="leave out the overrides")
+    with push_line.attempting(house, options.push) as push:
+        taken = push_line.resolve_push(house, push.id)
+        options.again = options.again or push.via is Via.FORCE
+        try:
+            return _go(house, taken.run, {}, options, taken=taken)
+        finally:
+            if options.json:
+                print(taken.run.file("run").read_text(), end="")
+
+
 def _go(
-    house: House, run: RunDir, overrides: Mapping[str, Path], options: argparse.Namespace
+    house: House,
+    run: RunDir,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None = None,
 ) -> int:
     with file_sink(run.log) as file, house.log.also(file):
         passage = Passage(house, run)
+        if taken is not None:
+            passage.reopen()
+            if run.file("snapshot").is_file():
+                house.manifest = passage.manifest
         house.log.fact(f"run {run.version} of {house.manifest.osname}")
         try:
-            same = _stages(passage, overrides, options)
+            same = _stages(passage, overrides, options, taken)
         except BaseException as error:
             passage.end(error)
             raise
@@ -59,13 +84,23 @@ def _go(
 
 
 def _stages(
-    passage: Passage, overrides: Mapping[str, Path], options: argparse.Namespace
+    passage: Passage,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None,
 ) -> RunRecord | None:
-    """Go through all stages; tells the earlier run that had the same snapshot, where one had."""
-    chain.base(passage, offline=options.offline)
+    """Go through all stages; tells the earlier run that had the same snapshot, where one had.
+
+    The run of a push was ``taken`` with its base and its snapshot.
+    """
     failures: list[BaseException] = []
+    if taken is None:
+        chain.base(passage, offline=options.offline)
     try:
-        chain.resolve(passage, fetch=None, overrides=overrides, offline=options.offline)
+        if taken is None:
+            chain.resolve(passage, fetch=None, overrides=overrides, offline=options.offline)
+        elif taken.error is not None:
+            raise taken.error
     except (Failed, Trouble) as error:
         # What could be resolved is built all the same: its failures are news, too.
         if not passage.run.file("snapshot").is_file():

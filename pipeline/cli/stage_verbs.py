@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_verbs
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage
@@ -30,7 +30,9 @@ def do_base(options: Options) -> int:
 
 
 def do_resolve(options: Options) -> int:
-    """Pin every source."""
+    """Pin every source, or make the run of a push."""
+    if options.push is not None:
+        return push_verbs.do_resolve_push(options)
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)
@@ -94,7 +96,11 @@ def _do(
         run = _run_for(house, options, verb, new=new)
         try:
             with file_sink(run.log) as file, house.log.also(file):
-                _work(Passage(house, run), work)
+                passage = Passage(house, run)
+                if not new and run.file("snapshot").is_file():
+                    # The run goes by its own, whatever became of the file since.
+                    house.manifest = passage.manifest
+                _work(passage, work)
         finally:
             if options.json:
                 print_result(run, result or verb)

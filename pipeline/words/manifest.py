@@ -274,6 +274,8 @@ class Manifest:
     conflicts: Conflicts = Conflicts.WARN
     triggers: tuple[Trigger, ...] = ()
     unit: str = "push"
+    queue_bound: int = 0
+    """How many pushes may wait before the oldest are superseded; 0: all that come."""
     retention: Retention | None = None
     """None: every tree stays."""
     original_version: int | None = None

@@ -138,6 +138,7 @@ def _read(text: str, name: str, relative_to: str) -> tuple[Findings, _Found]:
         conflicts=Conflicts(keys.conflicts),
         triggers=triggers,
         unit=keys.unit,
+        queue_bound=keys.queue_bound,
         retention=_retention(keys),
         original_version=keys.original_version if original else None,
     )

@@ -67,16 +67,29 @@ def deciding_json(snapshot: Snapshot) -> str:
     return canonical_json(_deciding(snapshot))
 
 
+def manifest_digest(manifest: Manifest) -> str:
+    """Hash what a manifest says of its trees, not how it is written."""
+    value: dict[str, Any] = plain(manifest)
+    _strip_manifest(value)
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
 def _deciding(snapshot: Snapshot) -> dict[str, Any]:
     value: dict[str, Any] = plain(snapshot)
     value.pop("patches")
-    value["manifest"].pop("retention")
-    for component in value["manifest"]["components"]:
-        for ignored in ("line", "reasons", "irc_room"):
-            component.pop(ignored, None)
+    _strip_manifest(value["manifest"])
     for pin in value["pins"].values():
         _strip_pin(pin)
     return value
+
+
+def _strip_manifest(manifest: dict[str, Any]) -> None:
+    """Leave out what decides about no tree: what is kept of old ones, and who waits for whom."""
+    for ignored in ("retention", "unit", "queue_bound"):
+        manifest.pop(ignored)
+    for component in manifest["components"]:
+        for ignored in ("line", "reasons", "irc_room"):
+            component.pop(ignored, None)
 
 
 def _strip_pin(pin: dict[str, Any]) -> None:
