@@ -7,6 +7,7 @@ at the disk, for there is no kernel; its trees are real.
 
 import json
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -103,9 +104,10 @@ class Cheap(Work):
         return child
 
     def end_of(self, child: "subprocess.Popen[bytes]") -> int:
-        """Wait for a command that was started; tells its code, and prints what it wrote."""
+        """Wait for a command that was started; tells its code, and (to pytest) what it wrote."""
         code = child.wait(_END_S)
-        print(f"{child.args!r} ended with {code}:\n{self._files[child.pid].read_text()}")
+        sys.stdout.write(f"{child.args!r} ended with {code}:\n")
+        sys.stdout.write(self._files[child.pid].read_text())
         return code
 
     def log_of(self, version: str) -> str:

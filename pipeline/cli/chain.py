@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
 from pipeline.cli.turns import turn
@@ -26,11 +27,12 @@ from pipeline.stages import promote as promote_stage
 from pipeline.stages import resolve as resolve_stage
 from pipeline.stages import test as test_stage
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.manifest import Manifest, OnFailed, Target
+from pipeline.words.manifest import Manifest, OnFailed, Source, Target
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.records import from_json
-from pipeline.words.refs import Commit, Part, buildmaster_ref
+from pipeline.words.refs import Commit, Part, Revision, buildmaster_ref
+from pipeline.words.snapshot import Snapshot
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -73,12 +75,7 @@ def base(passage: Passage, *, refresh: bool = False) -> None:
     house = passage.house
     manifest = house.manifest
     with passage.stage("base"):
-        request = base_stage.BaseRequest(
-            base=manifest.base,
-            osname=manifest.osname,
-            arch=house.arch,
-            variants=_variants(manifest, house.arch),
-        )
+        request = base_request(house)
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
         pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
@@ -86,6 +83,17 @@ def base(passage: Passage, *, refresh: bool = False) -> None:
         passage.write("base", result)
         how = "was here" if result.cached else "imported"
         passage.tell(f"{manifest.base.name} {pin.key[:12]} {how}, {len(pin.packages)} packages")
+
+
+def base_request(house: House) -> base_stage.BaseRequest:
+    """Ask for the manifest's base, in every variant that its targets and builds need."""
+    manifest = house.manifest
+    return base_stage.BaseRequest(
+        base=manifest.base,
+        osname=manifest.osname,
+        arch=house.arch,
+        variants=_variants(manifest, house.arch),
+    )
 
 
 def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
@@ -97,21 +105,28 @@ def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
 
 
 def resolve(
-    passage: Passage, *, fetch: frozenset[str] | None, overrides: Mapping[str, Path]
+    passage: Passage,
+    *,
+    fetch: frozenset[str] | None,
+    overrides: Mapping[str, Path],
+    known: Snapshot | None = None,
+    at: Mapping[Source, Revision] | None = None,
 ) -> None:
     """Pin every source; raises the worst of what could not be, after all were tried."""
     house = passage.house
     with passage.stage("resolve"):
-        known = {component.name for component in house.manifest.components}
-        known |= {resolve_stage.PATCHES}
+        names = {component.name for component in house.manifest.components}
+        names |= {resolve_stage.PATCHES}
         for name in [*(fetch or ()), *overrides]:
-            if name not in known:
+            if name not in names:
                 raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
         request = resolve_stage.ResolveRequest(
             manifest=house.manifest,
             base=passage.read("base", base_stage.BaseResult).pin,
             fetch=fetch,
             overrides=overrides,
+            known=known,
+            at=at or {},
             jobs=max(4, house.settings.jobs * 2),
         )
         result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)

@@ -36,14 +36,22 @@ _GOES_ON = (RunEnding.RUNNING, RunEnding.OPEN)
 
 
 @contextmanager
-def begun(house: House, what: str) -> Iterator[RunDir]:
-    """Begin a run and hold it alone: its version, record and ticket come in one order for all."""
-    _ = house.manifest  # a wrong one is told before there is a run
+def begun(house: House, what: str, *, for_push: int | None = None) -> Iterator[RunDir]:
+    """Begin a run and hold it alone: its version, record and ticket come in one order for all.
+
+    That ``for_push`` is the push's before anything else; it may have a manifest of its own, so
+    that its record is yet to be written.
+    """
+    if for_push is None:
+        _ = house.manifest  # a wrong one is told before there is a run
     with ExitStack() as stack:
         with lock(house.workdir.lock("begin"), what="beginning a run", wait_s=_BEGIN_S):
             run = house.workdir.new_run()
             stack.enter_context(held_run(house, run, what, wait_s=0.0))
-            Passage(house, run)
+            if for_push is None:
+                Passage(house, run)
+            else:
+                house.ledger.pushes.assign_run(for_push, run.version)
         yield run
 
 

@@ -52,6 +52,12 @@ class Passage:
         self.house.ledger.take_ticket(record.version, record.osname)
         return record
 
+    def reopen(self) -> None:
+        """Go on with a run that had come to a stop."""
+        now = {"ending": RunEnding.RUNNING, "ended": None, "message": "", "hint": ""}
+        self.update(lambda record: replace(record, pid=os.getpid(), **now))  # type: ignore[arg-type]
+        self.house.ledger.begin_run(self.run.version, self.record.osname, self.record.started)
+
     @property
     def snapshot(self) -> Snapshot:
         """The run's snapshot; raises BadInput where it was not resolved yet."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_verbs
 from pipeline.cli.holds import begun, cancel, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -36,7 +36,9 @@ def do_base(options: Options) -> int:
 
 
 def do_resolve(options: Options) -> int:
-    """Pin every source."""
+    """Pin every source, or make the run of a push."""
+    if options.push is not None:
+        return push_verbs.do_resolve_push(options)
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 Parser = argparse.ArgumentParser
 _Options = Callable[[Parser], None]
+_VIA = ("poll", "hook", "force", "base", "manifest", "try")
 
 
 def build_parser(version: str) -> Parser:
@@ -96,6 +97,12 @@ def _resolve(parser: Parser) -> None:
         metavar="all|none|NAME,NAME",
         help="which components' repositories to look at",
     )
+    parser.add_argument(
+        "--push",
+        type=int,
+        metavar="ID",
+        help="make the run of a push: the snapshot before it with just that moved",
+    )
     _overrides(parser)
     _stage(parser)
 
@@ -177,7 +184,22 @@ def _run(parser: Parser) -> None:
     _force(parser)
     parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument("--push", type=int, metavar="ID", help="for a push, as ostci pushes has it")
     _wait(parser)
+    _json(parser)
+
+
+def _push(parser: Parser) -> None:
+    parser.add_argument("component", help="a component, base, manifest or patches")
+    parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
+    parser.add_argument("--via", default="force", choices=_VIA, help="how it came to be known")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why")
+    _json(parser)
+
+
+def _pushes(parser: Parser) -> None:
+    parser.add_argument("--open", action="store_true", help="only those without an ending")
+    parser.add_argument("-n", "--number", type=int, default=20, help="how many to list")
     _json(parser)
 
 
@@ -264,6 +286,20 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "go the whole way: base, resolve, plan, build, compose, disk, test, promote",
         "ostci -C work run --override zlib=../zlib",
         _run,
+    ),
+    (
+        "push",
+        "push_verbs",
+        "record a push by hand",
+        "ostci -C work push zlib --after 1a2b3c4",
+        _push,
+    ),
+    (
+        "pushes",
+        "push_verbs",
+        "list pushes and what became of them",
+        "ostci -C work pushes --open",
+        _pushes,
     ),
     ("base", "stage_verbs", "import the base, in a new run", "ostci -C work base", _base),
     (

@@ -13,6 +13,7 @@ from sqlalchemy import Select, insert, select, update
 from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_sitting import ensure_run, exists
+from pipeline.words.push import PushState
 from pipeline.words.run import place_of
 
 _WAITING = "waiting"
@@ -76,9 +77,12 @@ class Tickets(ABC):
             connection.execute(update(table).where(*mine).values(values))
 
     def is_of_a_push(self, version: str) -> bool:
-        """Tell whether a run is a push's, which is to get an ending whoever stops meanwhile."""
+        """Tell whether a run is of a push that has no ending yet, so that it is started again."""
+        table = tables.push
+        states = (PushState.WAITING, PushState.RUNNING)
+        question = select(table.c.id).where(table.c.run == version, table.c.state.in_(states))
         with self._database.reading() as connection:
-            return exists(connection, tables.push, {"run": version})
+            return connection.execute(question.limit(1)).first() is not None
 
 
 def _composed_after(version: str, line: str) -> Select[tuple[str]]:

@@ -7,6 +7,7 @@ Layout::
     repo/               OSTree, bare-user: what is built
     archive/            OSTree, archive: what is served
     published/          signed verdicts, as JSON; served beside it
+    manifests/          each manifest that was pushed, by its digest
     runs/YYYY/MM/DD/N/  one run each; last-run, last-passed: symbolic links to runs
     disks/              bootable qcow2 files, by commit
     cache/              may be deleted at any time
@@ -49,6 +50,10 @@ class Workdir:
     @property
     def published(self) -> Path:
         return self.root / "published"
+
+    @property
+    def manifests(self) -> Path:
+        return self.root / "manifests"
 
     @property
     def runs(self) -> Path:
