@@ -121,6 +121,8 @@ def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
     assert not [one for one in first_processes if cheap.is_alive(one)]
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer and cancelled not in cheap.line()
+    said = cheap.ostci("cancel", cancelled, code=2)
+    assert f"run {cancelled} has ended: interrupted" in said.err
     said = cheap.ostci("build", "quick", "--run", cancelled, code=130)
     assert f"run {cancelled} was cancelled by alice" in said.err
 
