@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.cli import chain
+from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.line import filled, line_before, line_snapshot, newest_of_line
 from pipeline.cli.passage import Passage
@@ -168,7 +169,11 @@ def read_pushed(house: House, push: Push) -> Pushed | None:
 
 
 def _resolve(house: House, push: Push) -> Taken:
-    run = _run_of(house, push)
+    with _run_of(house, push) as run:
+        return _resolve_in(house, push, run)
+
+
+def _resolve_in(house: House, push: Push, run: RunDir) -> Taken:
     for left in ("push", "line"):
         run.file(left).unlink(missing_ok=True)
     along = taken_along(push, house.ledger.pushes.superseded())
@@ -195,15 +200,19 @@ def _resolve(house: House, push: Push) -> Taken:
     return Taken(run=run, error=error)
 
 
-def _run_of(house: House, push: Push) -> RunDir:
-    """Take a push's own run once more, or make it one: behind what was resolved since then."""
+@contextlib.contextmanager
+def _run_of(house: House, push: Push) -> Iterator[RunDir]:
+    """Hold a push's own run once more, or make it one: behind what was resolved since then."""
+    what = f"ostci resolve --push {push.id}"
     if push.run is not None and house.workdir.is_run(push.run):
         newest = newest_of_line(house)
         if newest is None or place_of(newest.version) <= place_of(push.run):
-            return house.workdir.run(push.run)
-    run = house.workdir.new_run()
-    house.ledger.pushes.assign_run(push.id, run.version)
-    return run
+            own = house.workdir.run(push.run)
+            with held_run(house, own, what, wait_s=0.0):
+                yield own
+            return
+    with begun(house, what, for_push=push.id) as run:
+        yield run
 
 
 @contextlib.contextmanager

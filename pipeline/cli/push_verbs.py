@@ -31,8 +31,8 @@ def do_resolve_push(options: argparse.Namespace) -> int:
     """Make the run of a push."""
     house, sink = open_with_sink(options)
     what = f"ostci resolve --push {options.push}"
-    with live(sink), locked(house, what, wait_s=options.wait):
-        wait_s = max(options.wait, push_line.WAIT_S)
+    with live(sink), locked(house, what, wait_s=options.wait or 0.0):
+        wait_s = max(options.wait or 0.0, push_line.WAIT_S)
         taken = push_line.resolve_push(house, options.push, wait_s=wait_s)
         if options.json:
             push = house.ledger.pushes.get(options.push)

@@ -8,38 +8,48 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.cli import chain, push_line
+from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.record import records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
-from pipeline.ports.files import symlink
+from pipeline.ports.files import lock, symlink
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.push import Via
-from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.run import RunEnding, RunRecord, place_of
 
 _SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
 """A run that ended so would end so again on the same snapshot."""
+_LINK_S = 60.0
 
 
 def do_run(options: argparse.Namespace) -> int:
     """Go the whole way and tell how it ended."""
     house, sink = open_with_sink(options)
     overrides = parse_overrides(options.override)
-    with live(sink), locked(house, "ostci run", wait_s=options.wait):
+    with live(sink), locked(house, "ostci run", wait_s=options.wait or 0.0):
         if options.push is not None:
             return _run_push(house, options)
-        _ = house.manifest  # a wrong one is told before there is a run
-        run = house.workdir.new_run()
-        try:
-            code = _go(house, run, overrides, options)
-        finally:
-            if options.json and run.file("run").is_file():
-                print(run.file("run").read_text(), end="")
-    return code
+        with begun(house, "ostci run") as run:
+            return _go_and_tell(house, run, overrides, options)
+
+
+def _go_and_tell(
+    house: House,
+    run: RunDir,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None = None,
+) -> int:
+    try:
+        return _go(house, run, overrides, options, taken)
+    finally:
+        if options.json and run.file("run").is_file():
+            print(run.file("run").read_text(), end="")
 
 
 def _run_push(house: House, options: argparse.Namespace) -> int:
@@ -49,11 +59,9 @@ def _run_push(house: House, options: argparse.Namespace) -> int:
     with push_line.attempting(house, options.push) as push:
         taken = push_line.resolve_push(house, push.id)
         options.again = options.again or push.via is Via.FORCE
-        try:
-            return _go(house, taken.run, {}, options, taken=taken)
-        finally:
-            if options.json:
-                print(taken.run.file("run").read_text(), end="")
+        what = f"ostci run --push {push.id}"
+        with held_run(house, taken.run, what, wait_s=options.wait or 0.0):
+            return _go_and_tell(house, taken.run, {}, options, taken)
 
 
 def _go(
@@ -78,9 +86,18 @@ def _go(
         if same is not None:
             return _end_as(passage, same)
         passage.end(None)
-        last = os.path.relpath(run.path, house.workdir.root)
-        symlink(house.workdir.root / "last-passed", last)
+        note_passed(house, run)
         return EXIT_PASSED
+
+
+def note_passed(house: House, run: RunDir) -> None:
+    """Let ``last-passed`` lead to a run, unless it leads to a later one."""
+    link = house.workdir.root / "last-passed"
+    with lock(house.workdir.lock("last-passed"), what="a link", wait_s=_LINK_S):
+        here = link.resolve()
+        later = [one for one in house.workdir.versions() if place_of(one) > place_of(run.version)]
+        if not any(house.workdir.run(one).path.resolve() == here for one in later):
+            symlink(link, os.path.relpath(run.path, house.workdir.root))
 
 
 def _stages(
@@ -119,7 +136,7 @@ def _stages(
         else:
             passage.house.log.warning(f"composed with last good artifacts: {error}")
     raise_worst(failures)
-    chain.compose(passage)
+    chain.compose(passage, wait_s=options.wait)
     chain.disk(passage)
     try:
         chain.test(passage)
@@ -141,7 +158,8 @@ def _goes_on(passage: Passage) -> bool:
 def _same_as(passage: Passage) -> RunRecord | None:
     """Find the newest earlier run that came to an end, if it had the same snapshot."""
     for run, record in records(passage.house.workdir):
-        if run.version == passage.run.version or record.ending is RunEnding.UNCHANGED:
+        is_later = place_of(run.version) >= place_of(passage.run.version)
+        if is_later or record.ending is RunEnding.UNCHANGED:
             continue
         same = record.snapshot == passage.record.snapshot and record.ending in _SETTLED
         return record if same else None

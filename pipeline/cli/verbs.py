@@ -59,9 +59,9 @@ def _wait(parser: Parser) -> None:
     parser.add_argument(
         "--wait",
         type=float,
-        default=0.0,
         metavar="SECONDS",
-        help="how long to wait for another ostci that holds the work directory",
+        help="how long to wait for another ostci that holds what is wanted (not at all), and for"
+        " earlier runs to compose (a day)",
     )
 
 
@@ -130,7 +130,13 @@ def _plan(parser: Parser) -> None:
 
 
 def _build(parser: Parser) -> None:
+    parser.add_argument(
+        "component", nargs="*", help="only these, beside others of the same run (all that is left)"
+    )
     _force(parser)
+    parser.add_argument(
+        "--retry", action="store_true", help="also what was built by name in this run and failed"
+    )
     _stage(parser)
 
 
@@ -152,9 +158,31 @@ def _targets(parser: Parser) -> None:
     _stage(parser)
 
 
+def _disk(parser: Parser) -> None:
+    parser.add_argument("tree", nargs="*", help="trees such as x86_64-runtime (all of the run)")
+    _targets(parser)
+
+
+def _version(parser: Parser) -> None:
+    parser.add_argument("version", help="the run, such as 20261124.0")
+    _wait(parser)
+    _json(parser)
+
+
+def _end(parser: Parser) -> None:
+    _version(parser)
+    parser.add_argument("--message", default="", metavar="TEXT", help="why, instead of the stages")
+
+
+def _cancel(parser: Parser) -> None:
+    _version(parser)
+    parser.add_argument("--by", default="somebody", metavar="WHO", help="who wants it")
+
+
 def _test(parser: Parser) -> None:
     parser.add_argument("tree", nargs="?", help="a tree such as x86_64-runtime (all of the run)")
-    parser.add_argument("--suite", default="smoke")
+    parser.add_argument("only", nargs="?", metavar="suite", help="the suite (--suite)")
+    parser.add_argument("--suite", default="smoke", help="the suite (smoke)")
     _stage(parser)
 
 
@@ -340,6 +368,20 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "move buildmaster if the gate passed",
         "ostci -C work promote --run 20261124.0",
         _stage,
+    ),
+    (
+        "end",
+        "stage_verbs",
+        "give a run, of which stages were given one by one, its ending",
+        "ostci -C work end 20261124.0",
+        _end,
+    ),
+    (
+        "cancel",
+        "stage_verbs",
+        "end all processes of a run, and the run",
+        "ostci -C work cancel 20261124.0 --by alice",
+        _cancel,
     ),
     ("show", "show", "print what was understood", "ostci -C work show x86_64-runtime", _show),
     ("log", "show", "list runs, or print the log of one", "ostci -C work log 20261124.0", _log),

@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,11 @@ from pipeline.words.errors import Trouble
 
 _POLL_S = 0.05
 _ALIVE = "alive"
+_MAKING = "new-"
+
+
+class Held(Trouble):
+    """A lock that was wanted is somebody else's."""
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644, flush: bool = True) -> None:
@@ -72,10 +77,17 @@ def full_disk(path: Path, wanted: int = 0) -> Trouble:
 def symlink(path: Path, to: str) -> None:
     """Make or move a symbolic link in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
-    aside.unlink(missing_ok=True)
+    aside = path.parent / f".{path.name}.{unique_name()}"
     aside.symlink_to(to)
     os.replace(aside, path)
+
+
+def unique_name() -> str:
+    """Make a part of a name that nobody else has.
+
+    A number of a process is none: those of another process namespace have the same.
+    """
+    return f"{os.getpid()}-{secrets.token_hex(8)}"
 
 
 def sha256_file(path: Path) -> str:
@@ -113,33 +125,37 @@ def shared_place(
     their lock. Others may pass through the directory and see nothing in it.
     """
     for path in parent.glob(f"{prefix}*"):
-        if not path.is_symlink() and path.stat().st_uid == os.geteuid():
-            _remove_left_over(path, remove)
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        _remove_left_over(path, remove)
+    made = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{prefix}", dir=parent))
     with lock(made / _ALIVE, what="a directory"):
         try:
             made.chmod(0o711)
+            # It gets its name when it is locked: another that begins at the same time would take
+            # it for one that a killed process left.
+            made = made.rename(made.with_name(made.name.removeprefix(_MAKING)))
             yield made
         finally:
             remove(made)
 
 
 def _remove_left_over(path: Path, remove: Callable[[Path], None]) -> None:
-    # Without the file it is being made or removed at this moment.
-    if not (path / _ALIVE).exists():
+    # Without the file it is being removed at this moment.
+    if path.is_symlink() or not (path / _ALIVE).exists():
         return
     try:
-        with lock(path / _ALIVE, what="cleaning up"):
-            remove(path)
-    except Trouble:
-        return  # it is alive
+        if path.stat().st_uid == os.geteuid():
+            with lock(path / _ALIVE, what="cleaning up"):
+                remove(path)
+    except (Held, FileNotFoundError):
+        return  # it is alive, or somebody else removes it
 
 
 @contextmanager
 def lock(path: Path, *, what: str, wait_s: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold a lock for the length of the ``with``; it ends with the process, however that ends.
 
-    ``what`` is told to others who want it. Raises Trouble, naming the holder, after ``wait_s``.
+    ``what`` is told to others who want it. Raises Held, naming the holder, after ``wait_s``; of
+    several that share it, none leaves its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -159,7 +175,7 @@ def _take(handle: int, path: Path, wait_s: float, kind: int) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= until:
-                raise Trouble(
+                raise Held(
                     f"{path} is held by {lock_holder(path)}",
                     hint="wait for it, or stop that process",
                 ) from None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.ports.files import unique_name
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
 from pipeline.words.manifest import Limits
@@ -21,7 +22,6 @@ from pipeline.words.manifest import Limits
 SPARE_PROCESSES = 8
 """The sandbox's own processes: bubblewrap's two, and what is between fork and exec."""
 _ROOM = 2048
-_numbers = itertools.count()
 
 
 def in_words(size: int) -> str:
@@ -186,7 +186,7 @@ def find_parents(own: str, mounts: str) -> dict[str, tuple[Path, ...]]:
 
 
 def _make(parents: Mapping[str, tuple[Path, ...]], limits: Limits, made: list[Path]) -> Group:
-    name = f"ostci-{os.getpid()}-{next(_numbers)}"
+    name = f"ostci-{unique_name()}"
     pids = _make_one(parents.get("pids", ())[:1], name, "pids.max", made)
     memory = _make_one(parents.get("memory", ())[:1], name, "memory.limit_in_bytes", made)
     if pids is None and memory is None:

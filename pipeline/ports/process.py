@@ -156,7 +156,7 @@ class Child:
         self._popen.wait()
         # A kill takes its time, and nobody but the system collects what was below the child.
         until = time.monotonic() + _DYING_S
-        while any(_start_time(pid) == at and not _is_dead(pid) for pid, at in tree):
+        while any(start_time(pid) == at and not _is_dead(pid) for pid, at in tree):
             if time.monotonic() > until:
                 break  # it waits for a disk or a server of files; more cannot be done
             time.sleep(_POLL_S)
@@ -169,7 +169,7 @@ class Child:
         tree = [*also, *descendants(self.pid)]
         _signal_group(self.pid, signal.SIGKILL)
         for pid, started in tree:
-            if _start_time(pid) == started:
+            if start_time(pid) == started:
                 _signal(pid, signal.SIGKILL)
         return tree
 
@@ -188,7 +188,8 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
+    """Tell when a process began, in the kernel's own words; nothing for one that is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -220,7 +221,7 @@ def descendants(pid: int) -> list[tuple[int, str]]:
                 children = [int(word) for word in (task / "children").read_text().split()]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            found += [(child, _start_time(child)) for child in children]
+            found += [(child, start_time(child)) for child in children]
             todo += children
     return found
 
