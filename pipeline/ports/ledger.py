@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, Table, func, insert, select, update
 
 from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
+from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, TreeRow, VerdictRow
 from pipeline.ports.ledger_sitting import (
     Sitting,
@@ -44,6 +45,11 @@ class Ledger:
     @cached_property
     def _database(self) -> Database:
         return Database(self.url)
+
+    @property
+    def pushes(self) -> PushLedger:
+        """The pushes, and the heads they came from."""
+        return PushLedger(self._database)
 
     def close(self) -> None:
         """Close it; using it opens it again."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a database that says so is not looked at any further."""
 
 metadata = MetaData(
@@ -149,6 +149,25 @@ push = Table(
     Column("note", Text, nullable=False),
     _run_column(nullable=True),
     Column("received", Double, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("commits", Text, nullable=False),
+    Column("rewritten", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("superseded_by", Integer),
+    Column("message", Text, nullable=False),
+    Column("attempted", Double),
+    Column("ended", Double),
     Index(None, "run"),
     Index(None, "component", "after"),
+    Index(None, "state"),
+)
+
+head = Table(
+    "head",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("branch", Text, primary_key=True),
+    Column("revision", Text, nullable=False),
+    Column("seen", Double, nullable=False),
 )

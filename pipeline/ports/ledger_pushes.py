@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The ledger's pushes: recorded before anything else happens, and open until they have an ending.
+
+A head and the pushes that its move became are written in one transaction, and only where the
+head still is where the pushes begin: two that look at the same time record a push once.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, update
+
+from pipeline.ports import ledger_tables as tables
+from pipeline.ports.ledger_engine import Database
+from pipeline.ports.ledger_sitting import ensure_run
+from pipeline.words.errors import BadInput
+from pipeline.words.push import OPEN, NewPush, Push, PushState, Via
+
+_PUSH = tables.push
+_HEAD = tables.head
+
+
+class PushLedger:
+    """Heads and pushes of one ledger; see ``Ledger.pushes``. The order of ids is push order."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Heads
+
+    def heads(self) -> dict[tuple[str, str], str]:
+        """Tell where every head (URL, branch) was seen last."""
+        with self._database.reading() as connection:
+            return {
+                (row.url, row.branch): row.revision for row in connection.execute(select(_HEAD))
+            }
+
+    def note_head(
+        self, url: str, branch: str, revision: str, pushes: Sequence[NewPush] = ()
+    ) -> tuple[Push, ...]:
+        """Record where a head is and the pushes that its move became, all or nothing.
+
+        Nothing is recorded where it is known to be there already, or has moved to elsewhere than
+        where the pushes begin since they were made up: whoever looks again sees it right.
+        """
+        key = (_HEAD.c.url == url) & (_HEAD.c.branch == branch)
+        now = time.time()
+        with self._database.writing() as connection:
+            known = connection.execute(select(_HEAD.c.revision).where(key)).scalar()
+            if known == revision or (known is not None and pushes and pushes[0].before != known):
+                return ()
+            values = {"revision": revision, "seen": now}
+            if known is None:
+                connection.execute(insert(_HEAD).values(url=url, branch=branch, **values))
+            else:
+                connection.execute(update(_HEAD).where(key).values(**values))
+            return tuple(_add(connection, push, now) for push in pushes)
+
+    # Writing
+
+    def add(self, push: NewPush) -> Push:
+        """Record a push that no head's move stands behind: by hand, of a base, of a manifest."""
+        with self._database.writing() as connection:
+            return _add(connection, push, time.time())
+
+    def begin_attempt(self, id: int, *, again: bool = False) -> int:
+        """Record that its run begins, or begins once more; tells the attempt's number, from 1.
+
+        Raises BadInput for a push that has its ending already, unless it is to be done ``again``.
+        """
+        with self._database.writing() as connection:
+            push = _one(connection, id)
+            if not push.is_open and not again:
+                raise BadInput(f"push {id} is {_why_over(push)}", hint="ostci pushes lists them")
+            values = {
+                "state": PushState.RUNNING,
+                "attempts": push.attempts + 1,
+                "attempted": time.time(),
+                "ended": None,
+                "superseded_by": None,
+            }
+            connection.execute(_set(id).values(values))
+            return push.attempts + 1
+
+    def assign_run(self, id: int, version: str) -> None:
+        """Record which run is the push's own."""
+        with self._database.writing() as connection:
+            _one(connection, id)
+            ensure_run(connection, version)
+            connection.execute(_set(id).values(run=version))
+
+    def end(
+        self, id: int, state: PushState, message: str = "", superseded_by: int | None = None
+    ) -> bool:
+        """Give a push its ending, or back to those that wait; tells whether that was done.
+
+        What is superseded must still be waiting; for one that was begun, nothing is changed.
+        """
+        values = {
+            "state": state,
+            "message": message,
+            "superseded_by": superseded_by,
+            "ended": None if state in OPEN else time.time(),
+        }
+        statement = _set(id)
+        if state is PushState.SUPERSEDED:
+            statement = statement.where(_PUSH.c.state == PushState.WAITING)
+        with self._database.writing() as connection:
+            _one(connection, id)
+            return bool(connection.execute(statement.values(values)).rowcount)
+
+    # Reading
+
+    def get(self, id: int) -> Push:
+        """Find a push; raises BadInput where there is none of that number."""
+        with self._database.reading() as connection:
+            return _one(connection, id)
+
+    def waiting(self) -> list[Push]:
+        """List what nobody has begun yet, in push order."""
+        return self._list(select(_PUSH).where(_PUSH.c.state == PushState.WAITING))
+
+    def open(self) -> list[Push]:
+        """List what has no ending, in push order."""
+        return self._list(select(_PUSH).where(_PUSH.c.state.in_(OPEN)))
+
+    def newest(self, limit: int) -> list[Push]:
+        """List the newest, in push order: the last is the newest."""
+        return self._list(select(_PUSH).order_by(_PUSH.c.id.desc()).limit(limit))
+
+    def of_run(self, version: str) -> list[Push]:
+        """List the pushes that a run is the own run of."""
+        return self._list(select(_PUSH).where(_PUSH.c.run == version))
+
+    def superseded(self) -> list[Push]:
+        """List what gave way to newer ones, in push order."""
+        return self._list(select(_PUSH).where(_PUSH.c.state == PushState.SUPERSEDED))
+
+    def _list(self, question: Select[Any]) -> list[Push]:
+        with self._database.reading() as connection:
+            found = [_push(row) for row in connection.execute(question)]
+        return sorted(found, key=lambda push: push.id)
+
+
+def _add(connection: Connection, push: NewPush, now: float) -> Push:
+    row = {
+        "component": push.component,
+        "url": push.url,
+        "branch": push.branch,
+        "before": push.before,
+        "after": push.after,
+        "commits": json.dumps(push.commits),
+        "rewritten": push.rewritten,
+        "via": push.via,
+        "note": push.note,
+        "received": now,
+        "state": PushState.WAITING,
+        "attempts": 0,
+        "message": "",
+    }
+    done = connection.execute(insert(_PUSH).values(row))
+    assert done.inserted_primary_key is not None
+    return _one(connection, int(done.inserted_primary_key[0]))
+
+
+def _set(id: int) -> Any:
+    return update(_PUSH).where(_PUSH.c.id == id)
+
+
+def _one(connection: Connection, id: int) -> Push:
+    row = connection.execute(select(_PUSH).where(_PUSH.c.id == id)).first()
+    if row is None:
+        raise BadInput(f"there is no push {id}", hint="ostci pushes lists them")
+    return _push(row)
+
+
+def _push(row: Any) -> Push:
+    values = {name: getattr(row, name) for name in Push.__dataclass_fields__}
+    values |= {"commits": tuple(json.loads(row.commits))}
+    values |= {"via": Via(row.via), "state": PushState(row.state)}
+    return Push(**values)
+
+
+def _why_over(push: Push) -> str:
+    if push.superseded_by is not None:
+        return f"superseded by push {push.superseded_by}"
+    return f"over: {push.state}"

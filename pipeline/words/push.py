@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A push: a head that moved, what it became, and what is to be done about those that wait.
+
+How heads are read and where pushes are kept is not known here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+BASE = "base"
+"""What the push of a base names as its component."""
+MANIFEST = "manifest"
+"""What the push of a manifest names as its component."""
+PAUSE_S = 5.0
+"""How long a push rests after its first attempt; twice as long after each one more."""
+
+
+class Via(StrEnum):
+    """How a push came to be known."""
+
+    POLL = "poll"
+    HOOK = "hook"
+    FORCE = "force"
+    BASE = "base"
+    MANIFEST = "manifest"
+    TRY = "try"
+
+
+class PushState(StrEnum):
+    """How far a push got; ``done``: its run has an ending, whichever that is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    SUPERSEDED = "superseded"
+    TROUBLE = "trouble"
+
+
+OPEN = (PushState.WAITING, PushState.RUNNING)
+"""The states of a push that something is still to be done about."""
+_ASKED_FOR = (Via.FORCE, Via.TRY)
+"""What a person asked for is not superseded by what others push."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPush:
+    """A push that is not in the ledger yet; ``commits`` are its git commits, oldest first."""
+
+    component: str
+    url: str
+    branch: str
+    before: str
+    after: str
+    commits: tuple[str, ...] = ()
+    rewritten: bool = False
+    via: Via = Via.POLL
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """A push as the ledger has it; its ``id`` is its place in the order of pushes.
+
+    ``component`` is the first that follows the head: others may follow it, too. Times are in
+    seconds since 1970; ``attempted`` is when the newest of its attempts began.
+    """
+
+    id: int
+    component: str
+    url: str
+    branch: str
+    before: str
+    after: str
+    commits: tuple[str, ...]
+    rewritten: bool
+    via: Via
+    note: str
+    received: float
+    run: str | None
+    state: PushState
+    attempts: int
+    superseded_by: int | None
+    message: str
+    attempted: float | None = None
+    ended: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether something is still to be done about it."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A branch that is followed, and the first component of the manifest that does."""
+
+    component: str
+    url: str
+    branch: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What leads from one revision to another, each list oldest first.
+
+    ``line`` are the first parents alone, ``all`` the merged commits too. ``rewritten``: the old
+    revision is no ancestor of the new one.
+    """
+
+    line: tuple[str, ...] = ()
+    all: tuple[str, ...] = ()
+    rewritten: bool = False
+
+
+def pushes_of(
+    head: Head,
+    before: str | None,
+    after: str | None,
+    history: History,
+    *,
+    unit: str = "push",
+    via: Via = Via.POLL,
+) -> tuple[NewPush, ...]:
+    """Tell what a head that was at ``before`` and is at ``after`` becomes.
+
+    Nothing for one that was never seen (a baseline), is gone, or has not moved. With ``unit``
+    ``commit`` each first-parent commit is a push of its own; a rewritten branch is one in any
+    case, because what led to it was never the state of the branch.
+    """
+    if before is None or after is None or before == after:
+        return ()
+    if unit == "commit" and not history.rewritten and history.line:
+        return _one_each(head, before, history, via)
+    return (
+        NewPush(
+            component=head.component,
+            url=head.url,
+            branch=head.branch,
+            before=before,
+            after=after,
+            commits=history.all,
+            rewritten=history.rewritten,
+            via=via,
+        ),
+    )
+
+
+def _one_each(head: Head, before: str, history: History, via: Via) -> tuple[NewPush, ...]:
+    made = []
+    commits: list[str] = []
+    line = set(history.line)
+    for commit in history.all or history.line:
+        commits.append(commit)
+        if commit not in line:
+            continue
+        made.append(
+            NewPush(
+                component=head.component,
+                url=head.url,
+                branch=head.branch,
+                before=before,
+                after=commit,
+                commits=tuple(commits),
+                via=via,
+            )
+        )
+        before, commits = commit, []
+    return tuple(made)
+
+
+# What waits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What is to be started now, in push order, and what has used up its attempts."""
+
+    start: tuple[Push, ...] = ()
+    exhausted: tuple[Push, ...] = ()
+
+
+def to_start(pushes: Iterable[Push], now: float, bound: int) -> Due:
+    """Choose among pushes that nobody works on; ``bound`` is how often one is attempted.
+
+    One that was attempted already rests a while first: what troubled it may be over then.
+    """
+    start, exhausted = [], []
+    for push in sorted(pushes, key=lambda one: one.id):
+        if not push.is_open:
+            continue
+        if push.attempts >= bound:
+            exhausted.append(push)
+        elif now >= _rested_at(push):
+            start.append(push)
+    return Due(start=tuple(start), exhausted=tuple(exhausted))
+
+
+def _rested_at(push: Push) -> float:
+    if push.attempts == 0 or push.attempted is None:
+        return push.received
+    return push.attempted + PAUSE_S * 2.0 ** (push.attempts - 1)
+
+
+def to_supersede(waiting: Sequence[Push], bound: int) -> Mapping[int, int]:
+    """Tell which waiting pushes give way where more than ``bound`` wait: id → id of the newer.
+
+    The oldest do, and the oldest that stays takes them with it: its run has all that they
+    changed. What a person asked for stays. A ``bound`` of 0 is none.
+    """
+    queue = sorted(waiting, key=lambda one: one.id)
+    too_many = len(queue) - bound
+    if bound <= 0 or too_many <= 0:
+        return {}
+    pushed = [push.id for push in queue if push.via not in _ASKED_FOR]
+    going = pushed[:-1][:too_many]
+    return {one: pushed[len(going)] for one in going}
+
+
+def taken_along(push: Push, pushes: Iterable[Push]) -> tuple[Push, ...]:
+    """List what a push superseded, and what that had superseded, in push order."""
+    by: dict[int, list[Push]] = {}
+    for one in pushes:
+        if one.state is PushState.SUPERSEDED and one.superseded_by is not None:
+            by.setdefault(one.superseded_by, []).append(one)
+    found: dict[int, Push] = {}
+    wanted = [push.id]
+    while wanted:
+        for one in by.get(wanted.pop(), []):
+            if one.id not in found:
+                found[one.id] = one
+                wanted.append(one.id)
+    return tuple(found[number] for number in sorted(found))
