@@ -5,15 +5,22 @@ Each verb's work is in a module of its own, imported when the verb is given: ``o
 before a database library would have been loaded.
 """
 
+import errno
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from pipeline import __version__
-from pipeline.words.errors import EXIT_BUG, EXIT_PASSED, BadInput, Ending, Interrupted
+from pipeline.words.errors import EXIT_BUG, EXIT_PASSED, BadInput, Ending, Interrupted, Trouble
+
+_FULL = 1024**2
+"""With fewer bytes left a disk is as good as full: what a program said of it is not the cause."""
 
 
 def main(
@@ -36,19 +43,39 @@ def run(argv: Sequence[str] | None = None) -> int:
     from pipeline.cli.verbs import build_parser
 
     options = build_parser(__version__).parse_args(argv)
-    return guarded(lambda: options.handler(options))
+    return guarded(lambda: options.handler(options), workdir=options.workdir)
 
 
-def guarded(handler: Callable[[], int]) -> int:
+def guarded(handler: Callable[[], int], *, workdir: Path | None = None) -> int:
     """Do the work and tell its exit code; whatever it raised has been told to the person."""
     try:
         return handler()
+    except Trouble as error:
+        return _tell(_with_its_cause(error, workdir))
     except (Ending, KeyboardInterrupt, BrokenPipeError) as error:
         return _tell(error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _tell(_no_space(Path(error.filename or workdir or ".")))
         _say("this is a bug in ostci, not in what it was given:")
         traceback.print_exc()
         return EXIT_BUG
+
+
+def _with_its_cause(error: Trouble, workdir: Path | None) -> Trouble:
+    """Say that a disk is full where that is why a program was in trouble, whatever it said."""
+    for place in (workdir or Path.cwd(), Path(tempfile.gettempdir())):
+        if place.is_dir() and shutil.disk_usage(place).free < _FULL:
+            full = _no_space(place)
+            what = str(error) if "no space left" in str(error) else f"{full}: {error}"
+            return Trouble(what, hint=full.hint)
+    return error
+
+
+def _no_space(path: Path) -> Trouble:
+    from pipeline.ports.files import full_disk
+
+    return full_disk(path)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -68,6 +68,7 @@ class Git:
     """git with our settings, which lie in a file of ``directory``."""
 
     def __init__(self, directory: Path, *, log: Log) -> None:
+        self.directory = directory
         self._settings = directory / "gitconfig"
         self._is_written = False
         self.log = log

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The command line: help with an example everywhere, and errors that say what to type next."""
 
+import errno
 import io
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.house import find_root, init, read_settings
-from pipeline.cli.main import run
+from pipeline.cli.main import guarded, run
 from pipeline.cli.terminal import TerminalSink, size_text
 from pipeline.cli.verbs import _VERBS, build_parser
 from pipeline.ports.log import Level, Log
@@ -36,6 +37,17 @@ def test_without_a_work_directory_it_says_how_to_make_one(
     said = capsys.readouterr().err
     assert "there is no ostci.toml" in said
     assert "→ make one: ostci init DIR MANIFEST" in said
+
+
+def test_a_full_disk_is_trouble_whoever_notices_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "some" / "file"))
+
+    assert guarded(work) == 3
+    said = capsys.readouterr().err
+    assert f"trouble: no space left for {tmp_path}/some/file: " in said and "→ make room" in said
 
 
 def test_a_work_directory_is_found_from_below_it(

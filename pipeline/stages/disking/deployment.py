@@ -146,7 +146,9 @@ def _ostree(argv: Sequence[str], *, log: Log) -> None:
     except process.CommandError as error:
         text = error.finished.error_text
         if "No space left on device" in text or "min-free-space" in text:
-            raise full_disk(Path(argv[-1] if argv[-1].startswith("/") else ".")) from error
+            words = (word.rpartition("=")[2] for word in argv)
+            place = next(word for word in words if word.startswith("/"))
+            raise full_disk(Path(place)) from error
         # What a deployment has to have, and this tree has not.
         if re.search(r"[Ff]ailed to find kernel|/etc and /usr/etc|No such file.*os-release", text):
             raise Failed(f"the tree cannot be deployed: {text}", hint=error.hint) from error

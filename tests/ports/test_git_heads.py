@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Branches are read from real servers, and nothing else is taken for one."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.git_commands import Git
+from pipeline.ports.git_heads import read_heads
+from pipeline.ports.log import ListSink, Log
+from pipeline.words.errors import Trouble
+from tests.repos import GitRepo, closed_port, git_daemon, git_repo
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> GitRepo:
+    """A repository with a few branches and a tag."""
+    made = git_repo(tmp_path / "up" / "zlib")
+    made.git("branch", "stable/1.0")
+    made.git("branch", "other/refs/heads/main")
+    made.git("tag", "main")
+    made.commit("second")
+    return made
+
+
+@pytest.fixture
+def git(tmp_path: Path, log: Log) -> Git:
+    """git with our settings."""
+    return Git(tmp_path / "settings", log=log)
+
+
+def test_branches_are_told_and_what_is_not_there_is_not(upstream: GitRepo, git: Git) -> None:
+    first, second = upstream.git("rev-parse", "refs/heads/main~", "refs/heads/main").split()
+    for url in (str(upstream.path), f"file://{upstream.path}"):
+        found = read_heads(url, ["main", "stable/1.0", "gone"], git=git)
+        assert found == {"main": second, "stable/1.0": first}
+    with git_daemon(upstream.path.parent) as address:
+        assert read_heads(f"{address}/zlib", ["main"], git=git) == {"main": second}
+
+
+def test_an_empty_repository_has_no_heads(tmp_path: Path, git: Git) -> None:
+    empty = GitRepo(tmp_path)
+    empty.git("init", "--quiet", "--bare", str(tmp_path / "empty.git"))
+    assert read_heads(str(tmp_path / "empty.git"), ["main"], git=git) == {}
+
+
+def test_a_server_that_is_not_there_is_trouble(git: Git) -> None:
+    with pytest.raises(Trouble, match="cannot be fetched"):
+        read_heads(f"git://127.0.0.1:{closed_port()}/zlib", ["main"], git=git)
+
+
+def test_no_url_is_an_option_or_runs_a_command(tmp_path: Path, git: Git, sink: ListSink) -> None:
+    flag = tmp_path / "flag"
+    for url in (f"--upload-pack=touch {flag}", f"ext::touch {flag}"):
+        with pytest.raises(Trouble):
+            read_heads(url, ["main"], git=git)
+    assert not flag.exists()
+    assert sum("git ls-remote --refs -- " in text for text in sink.texts()) == 2
