@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
+from pipeline.cli.turns import turn
 from pipeline.ports.files import write_text
+from pipeline.ports.workdir import RunDir
 from pipeline.stages import base as base_stage
 from pipeline.stages import build as build_stage
 from pipeline.stages import compose as compose_stage
@@ -24,10 +27,12 @@ from pipeline.stages import promote as promote_stage
 from pipeline.stages import resolve as resolve_stage
 from pipeline.stages import test as test_stage
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.manifest import Manifest, OnFailed, Target
+from pipeline.words.manifest import Manifest, OnFailed, Source, Target
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
-from pipeline.words.refs import Commit, Part, buildmaster_ref
+from pipeline.words.records import from_json
+from pipeline.words.refs import Commit, Part, Revision, buildmaster_ref
+from pipeline.words.snapshot import Snapshot
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -70,12 +75,7 @@ def base(passage: Passage, *, refresh: bool = False) -> None:
     house = passage.house
     manifest = house.manifest
     with passage.stage("base"):
-        request = base_stage.BaseRequest(
-            base=manifest.base,
-            osname=manifest.osname,
-            arch=house.arch,
-            variants=_variants(manifest, house.arch),
-        )
+        request = base_request(house)
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
         pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
@@ -83,6 +83,17 @@ def base(passage: Passage, *, refresh: bool = False) -> None:
         passage.write("base", result)
         how = "was here" if result.cached else "imported"
         passage.tell(f"{manifest.base.name} {pin.key[:12]} {how}, {len(pin.packages)} packages")
+
+
+def base_request(house: House) -> base_stage.BaseRequest:
+    """Ask for the manifest's base, in every variant that its targets and builds need."""
+    manifest = house.manifest
+    return base_stage.BaseRequest(
+        base=manifest.base,
+        osname=manifest.osname,
+        arch=house.arch,
+        variants=_variants(manifest, house.arch),
+    )
 
 
 def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
@@ -94,21 +105,28 @@ def _variants(manifest: Manifest, arch: str) -> tuple[tuple[str, ...], ...]:
 
 
 def resolve(
-    passage: Passage, *, fetch: frozenset[str] | None, overrides: Mapping[str, Path]
+    passage: Passage,
+    *,
+    fetch: frozenset[str] | None,
+    overrides: Mapping[str, Path],
+    known: Snapshot | None = None,
+    at: Mapping[Source, Revision] | None = None,
 ) -> None:
     """Pin every source; raises the worst of what could not be, after all were tried."""
     house = passage.house
     with passage.stage("resolve"):
-        known = {component.name for component in house.manifest.components}
-        known |= {resolve_stage.PATCHES}
+        names = {component.name for component in house.manifest.components}
+        names |= {resolve_stage.PATCHES}
         for name in [*(fetch or ()), *overrides]:
-            if name not in known:
+            if name not in names:
                 raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
         request = resolve_stage.ResolveRequest(
             manifest=house.manifest,
             base=passage.read("base", base_stage.BaseResult).pin,
             fetch=fetch,
             overrides=overrides,
+            known=known,
+            at=at or {},
             jobs=max(4, house.settings.jobs * 2),
         )
         result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)
@@ -117,6 +135,7 @@ def resolve(
         overridden = {name: str(path) for name, path in overrides.items()}
         passage.write("resolve", Resolved(failures=failures, overrides=overridden))
         house.ledger.record_snapshot(passage.run.version, result.snapshot.digest)
+        house.ledger.renew_ticket(passage.run.version, house.manifest.osname)
         passage.note_snapshot(result.snapshot.digest)
         passage.tell(f"snapshot {result.snapshot.digest[:12]}, {len(result.snapshot.pins)} pins")
         raise_several(result.failures, "could not be resolved")
@@ -134,41 +153,105 @@ def plan(passage: Passage) -> None:
         passage.tell(summary(found))
 
 
-def build(passage: Passage, *, force: frozenset[str] = frozenset()) -> None:
-    """Build what is not there; raises the worst of the failures, after all that can was built."""
-    house = passage.house
+def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool = False) -> None:
+    """Build what is not there; raises the worst of the failures, after all that can was built.
+
+    What this run has built by name is taken as it ended, also where it failed, unless ``retry``.
+    """
     with passage.stage("build"):
-        manifest = passage.manifest
-        for name in sorted(force):
-            if name not in {component.name for component in manifest.components}:
-                raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
-        base = passage.read("base", base_stage.BaseResult)
-        request = build_stage.BuildRequest(
-            snapshot=passage.snapshot,
-            arch=house.arch,
-            base=base.variants[buildroot_variant(manifest.base)],
-            run=passage.run.version,
-            into=passage.run.path / "build",
-            jobs=house.settings.jobs,
-            force=force,
-        )
-        result = build_stage.build(
-            request,
-            repo=house.repo,
-            artifacts=house.artifacts,
-            mirrors=house.mirrors,
-            cache=house.workdir.cache,
-            tmp=house.workdir.tmp,
-            log=house.log,
-        )
+        earlier = {} if retry else read_built(passage.run)
+        result = _build(passage, force=force, earlier=earlier)
         passage.write("build", result)
         passage.tell(_build_summary(result))
-        error = result.error()
-        if error is not None:
-            kept = [one.component for one in result.components if one.failed_ref]
-            if kept:
-                error.hint = f"enter the build that failed: {passage.enter(kept[0])}"
-            raise error
+        _raise_failed(passage, result)
+
+
+def build_named(
+    passage: Passage, names: Sequence[str], *, force: frozenset[str] = frozenset()
+) -> None:
+    """Build single components, beside others that build others of the same run.
+
+    What they need is there, or is built first. Each result is kept for ``build``. Raises the worst
+    of the failures.
+    """
+    with passage.house.log.step(f"build {' '.join(names)}"):
+        # Whoever names a component wants it tried again; what it needs has had its turn.
+        earlier = {
+            name: one
+            for name, one in read_built(passage.run).items()
+            if name not in names or one.outcome is build_stage.Outcome.BUILT
+        }
+        result = _build(passage, force=force, earlier=earlier, only=frozenset(names))
+        for one in result.components:
+            is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
+            if is_news or one.component in names:
+                passage.merge(
+                    f"build/{one.component}",
+                    build_stage.BuiltComponent,
+                    lambda old, one=one: _news(old, one),  # type: ignore[misc]
+                )
+        passage.house.log.fact(_build_summary(result))
+        _raise_failed(passage, result)
+
+
+def _build(
+    passage: Passage,
+    *,
+    force: frozenset[str],
+    earlier: Mapping[str, build_stage.BuiltComponent],
+    only: frozenset[str] | None = None,
+) -> build_stage.BuildResult:
+    house, manifest = passage.house, passage.manifest
+    for name in sorted(force | (only or frozenset())):
+        if name not in {component.name for component in manifest.components}:
+            raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
+    base = passage.read("base", base_stage.BaseResult)
+    request = build_stage.BuildRequest(
+        snapshot=passage.snapshot,
+        arch=house.arch,
+        base=base.variants[buildroot_variant(manifest.base)],
+        run=passage.run.version,
+        into=passage.run.built,
+        jobs=house.settings.jobs,
+        force=force,
+        only=only,
+        earlier=earlier,
+    )
+    return build_stage.build(
+        request,
+        repo=house.repo,
+        artifacts=house.artifacts,
+        mirrors=house.mirrors,
+        cache=house.workdir.cache,
+        tmp=house.tmp,
+        log=house.log,
+    )
+
+
+def _news(
+    old: build_stage.BuiltComponent | None, new: build_stage.BuiltComponent
+) -> build_stage.BuiltComponent:
+    """Keep that the run built a component, whoever in it then found that it is there."""
+    is_same = old is not None and old.outcome is build_stage.Outcome.BUILT and old.key == new.key
+    return old if old is not None and is_same else new
+
+
+def read_built(run: RunDir) -> dict[str, build_stage.BuiltComponent]:
+    """Read what became of the components that a run has built by name."""
+    found = {}
+    for path in sorted(run.built.glob("*.json")):
+        one = from_json(build_stage.BuiltComponent, path.read_bytes(), where=str(path))
+        found[one.component] = one
+    return found
+
+
+def _raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
+    error = result.error()
+    if error is not None:
+        kept = [one.component for one in result.components if one.failed_ref]
+        if kept:
+            error.hint = f"enter the build that failed: {passage.enter(kept[0])}"
+        raise error
 
 
 def _build_summary(result: build_stage.BuildResult) -> str:
@@ -178,9 +261,8 @@ def _build_summary(result: build_stage.BuildResult) -> str:
     return ", ".join(told)
 
 
-def compose(passage: Passage, *, targets: Sequence[str] = ()) -> None:
-    """Make the trees of the targets that were named, or of all."""
-    house = passage.house
+def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | None = None) -> None:
+    """Make the trees of the targets that were named, or of all, when it is this run's turn."""
     with passage.stage("compose"):
         manifest = passage.manifest
         result = passage.read("build", build_stage.BuildResult)
@@ -191,32 +273,48 @@ def compose(passage: Passage, *, targets: Sequence[str] = ()) -> None:
                 hint=passage.command("build"),
             )
         parts = {**_last_good(passage, (*result.failed, *result.blocked)), **result.parts()}
-        base = passage.read("base", base_stage.BaseResult)
-        overrides = passage.read("resolve", Resolved).overrides
-        trees = []
-        for target in _chosen(manifest, house.arch, targets):
-            request = compose_stage.ComposeRequest(
-                snapshot=passage.snapshot,
-                run=passage.run.version,
-                arch=house.arch,
-                target=target,
-                base=_variant(base, target, passage),
-                parts=parts,
-                promotable=whole and not overrides,
-            )
-            tree = compose_stage.compose(
-                request,
-                repo=house.repo,
-                cache=house.workdir.cache,
-                tmp=house.workdir.tmp,
-                log=house.log,
-            )
-            revisions = {name: pin.revision for name, pin in passage.snapshot.pins.items()}
-            chosen = {name: revisions[name] for name in target.components if name in revisions}
-            house.ledger.record_tree(passage.run.version, tree, chosen)
-            trees.append(tree)
-        passage.write("trees", Trees(trees=tuple(trees)))
+        with turn(passage, wait_s=wait_s):
+            trees = _compose(passage, targets, parts, whole=whole)
+        passage.merge("trees", Trees, lambda old: _with_trees(old if targets else None, trees))
         passage.tell(", ".join(f"{tree.name} {tree.commit[:12]}" for tree in trees))
+
+
+def _compose(
+    passage: Passage,
+    targets: Sequence[str],
+    parts: Mapping[str, Mapping[Part, Commit]],
+    *,
+    whole: bool,
+) -> list[Tree]:
+    house = passage.house
+    base = passage.read("base", base_stage.BaseResult)
+    overrides = passage.read("resolve", Resolved).overrides
+    trees = []
+    for target in _chosen(passage.manifest, house.arch, targets):
+        request = compose_stage.ComposeRequest(
+            snapshot=passage.snapshot,
+            run=passage.run.version,
+            arch=house.arch,
+            target=target,
+            base=_variant(base, target, passage),
+            parts=parts,
+            promotable=whole and not overrides,
+        )
+        tree = compose_stage.compose(
+            request, repo=house.repo, cache=house.workdir.cache, tmp=house.tmp, log=house.log
+        )
+        revisions = {name: pin.revision for name, pin in passage.snapshot.pins.items()}
+        chosen = {name: revisions[name] for name in target.components if name in revisions}
+        house.ledger.record_tree(passage.run.version, tree, chosen)
+        trees.append(tree)
+    return trees
+
+
+def _with_trees(earlier: Trees | None, made: Sequence[Tree]) -> Trees:
+    """Keep the trees of other targets that the run has made before."""
+    names = {tree.name for tree in made}
+    kept = [tree for tree in (earlier.trees if earlier else ()) if tree.name not in names]
+    return Trees(trees=(*kept, *made))
 
 
 def _last_good(passage: Passage, names: Iterable[str]) -> dict[str, Mapping[Part, Commit]]:
@@ -250,7 +348,7 @@ def _variant(base: base_stage.BaseResult, target: Target, passage: Passage) -> C
 def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
     """Make a disk of every tree, or of the targets' that were named."""
     house = passage.house
-    with passage.stage("disk"):
+    with passage.stage("disk", *targets):
         manifest = passage.manifest
         key = house.keyring.export()
 
@@ -261,8 +359,13 @@ def disk(passage: Passage, *, targets: Sequence[str] = ()) -> None:
         trees = _trees(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
         made = {tree.name: disk for tree, disk in zip(trees, disks, strict=True)}
-        passage.write("disks", Disks(disks=made))
+        passage.merge("disks", Disks, lambda old: _with_disks(old if targets else None, made))
         passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
+
+
+def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:
+    """Keep the disks of other trees, which another process may have made at the same time."""
+    return Disks(disks={**(earlier.disks if earlier else {}), **made})
 
 
 def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes) -> Disk:
@@ -295,7 +398,7 @@ def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
 def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
     """Boot trees and run suites on them; raises the worst verdict after all were heard."""
     house = passage.house
-    with passage.stage("test"):
+    with passage.stage("test", *trees, *([suite] if suite else [])):
         disks = passage.read("disks", Disks, before="disk").disks
         heard = []
         for tree in _trees(passage, trees):
@@ -305,19 +408,19 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     run=passage.run.version,
                     tree=tree,
                     target=target,
-                    disk=disks[tree.name],
+                    disk=_need_disk(passage, disks, tree),
                     suite=name,
                     into=passage.run.test(tree.name, name),
                     machines=house.settings.machines,
                 )
                 with house.log.step(name, about=tree.name):
                     result = test_stage.run_suite(
-                        request, cache=house.workdir.cache, tmp=house.workdir.tmp, log=house.log
+                        request, cache=house.workdir.cache, tmp=house.tmp, log=house.log
                     )
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
                 heard.append(result)
-        passage.write("tests", _with_earlier(passage, heard))
+        passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
         passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
         raise_several(
             {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
@@ -330,13 +433,18 @@ def _heard(result: SuiteResult) -> str:
     return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
 
 
-def _with_earlier(passage: Passage, heard: Sequence[SuiteResult]) -> Tests:
+def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:
+    if tree.name not in disks:
+        hint = passage.command("disk", tree.name)
+        raise BadInput(f"run {passage.run.version} has no disk of {tree.name} yet", hint=hint)
+    return disks[tree.name]
+
+
+def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
     """Keep what the run heard of other trees and suites before."""
-    earlier: tuple[SuiteResult, ...] = ()
-    if passage.run.file("tests").is_file():
-        earlier = passage.read("tests", Tests).suites
     new = {(one.tree, one.suite) for one in heard}
-    kept = [one for one in earlier if (one.tree, one.suite) not in new]
+    suites = earlier.suites if earlier else ()
+    kept = [one for one in suites if (one.tree, one.suite) not in new]
     return Tests(suites=(*kept, *heard))
 
 

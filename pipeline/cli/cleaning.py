@@ -16,11 +16,12 @@ from pathlib import Path
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house
 from pipeline.cli.record import records
-from pipeline.cli.repair import locked
+from pipeline.cli.repair import alone
 from pipeline.cli.terminal import size_text
 from pipeline.ports.files import remove_tree
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir
+from pipeline.stages.building.schedule import LOCK_PREFIX
 from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.refs import RefName, name_of_part
@@ -49,7 +50,7 @@ def do_clean(options: argparse.Namespace) -> int:
     if options.keep < 1:
         raise BadInput(f"--keep {options.keep}: at least the newest run is kept")
     house = open_house(options)
-    with locked(house, "clean", wait_s=options.wait):
+    with alone(house, "clean", wait_s=options.wait or 0.0):
         found = list(unneeded(house, keep=options.keep))
         for item in found:
             print(f"{size_text(item.size):>10}  {item.what}  ({item.why})")
@@ -58,6 +59,7 @@ def do_clean(options: argparse.Namespace) -> int:
         freed = sum(item.size for item in found)
         if not options.dry_run:
             freed += prune(house)
+            _unlock(house)
     verb = "would go" if options.dry_run else "are gone"
     more = ", and what of the repositories is then on no ref" if options.dry_run else ""
     print(f"{len(found)} things {verb}, {size_text(freed)}{more}")
@@ -76,6 +78,12 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     yield from _cache(house)
     yield from _refs(house, staying)
     yield from _deltas(house)
+
+
+def _unlock(house: House) -> None:
+    """Remove the locks of builds, one for each recipe that was ever built: nobody has one now."""
+    for path in (house.workdir.cache / "locks").glob(f"{LOCK_PREFIX}*.lock"):
+        path.unlink()
 
 
 def prune(house: House) -> int:

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.ports.files import write_text
+from pipeline.ports.files import lock, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import BadInput
@@ -109,6 +109,8 @@ class House:
         self.workdir = Workdir(root.resolve())
         self.settings = read_settings(self.workdir.root)
         self.log = log
+        self.tmp = self.workdir.tmp
+        """For files of this process alone; ``repair.locked`` gives it a directory of its own."""
 
     @cached_property
     def manifest(self) -> "Manifest":
@@ -185,8 +187,9 @@ class House:
 
     def note_duration(self, stage: str, seconds: float) -> None:
         """Remember how long a stage took."""
-        durations = {**self._durations(), stage: round(seconds, 1)}
-        write_text(self.workdir.cache / _DURATIONS, json.dumps(durations, indent=2) + "\n")
+        with lock(self.workdir.lock("durations"), what="a note of how long it took", wait_s=60.0):
+            durations = {**self._durations(), stage: round(seconds, 1)}
+            write_text(self.workdir.cache / _DURATIONS, json.dumps(durations, indent=2) + "\n")
 
     def _durations(self) -> dict[str, float]:
         try:

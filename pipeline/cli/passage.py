@@ -9,14 +9,14 @@ nothing but the stages in order. What a stage did, how long and how it ended goe
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from pipeline.cli.house import House
-from pipeline.cli.record import ended, read_record, write_record
-from pipeline.ports.files import write_text
+from pipeline.cli.record import ended, note_ending, read_cancel, read_record, write_record
+from pipeline.ports.files import lock, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, worst
 from pipeline.words.manifest import Manifest
@@ -25,6 +25,7 @@ from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of
 from pipeline.words.snapshot import Snapshot
 
 T = TypeVar("T")
+_RESULT_S = 60.0
 
 
 class Passage:
@@ -34,6 +35,8 @@ class Passage:
         self.house = house
         self.run = run
         self.record = read_record(run) if run.file("run").is_file() else self._new_record()
+        self.waited_s = 0.0
+        """How much of the stage was waiting for others."""
         self._summary = ""
 
     def _new_record(self) -> RunRecord:
@@ -46,7 +49,14 @@ class Passage:
         )
         write_record(self.run, record)
         self.house.ledger.begin_run(record.version, record.osname, record.started)
+        self.house.ledger.take_ticket(record.version, record.osname)
         return record
+
+    def reopen(self) -> None:
+        """Go on with a run that had come to a stop."""
+        now = {"ending": RunEnding.RUNNING, "ended": None, "message": "", "hint": ""}
+        self.update(lambda record: replace(record, pid=os.getpid(), **now))  # type: ignore[arg-type]
+        self.house.ledger.begin_run(self.run.version, self.record.osname, self.record.started)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -73,6 +83,28 @@ class Passage:
         """Write a stage's result."""
         write_text(self.run.file(name), to_json(result))
 
+    def merge(self, name: str, kind: type[T], change: Callable[[T | None], T]) -> T:
+        """Change a stage's result that several processes may write at once; tells the new one."""
+        with self._results():
+            old = self.read(name, kind) if self.run.file(name).is_file() else None
+            new = change(old)
+            self.write(name, new)
+        return new
+
+    def update(self, change: Callable[[RunRecord], RunRecord]) -> None:
+        """Change the record as it is now on the disk, whoever has written it last."""
+        with self._results():
+            self._update(change)
+
+    def _update(self, change: Callable[[RunRecord], RunRecord]) -> None:
+        self.record = change(read_record(self.run))
+        write_record(self.run, self.record)
+
+    @contextmanager
+    def _results(self) -> Iterator[None]:
+        with lock(self.run.results_lock, what="writing a result", wait_s=_RESULT_S):
+            yield
+
     def tell(self, summary: str) -> None:
         """Say in a line what the stage did; it is logged and kept in the record."""
         self._summary = summary
@@ -80,25 +112,45 @@ class Passage:
 
     def note_snapshot(self, digest: str) -> None:
         """Keep in the record which snapshot the run is of."""
-        self.record = replace(self.record, snapshot=digest)
-        write_record(self.run, self.record)
+        self.update(lambda record: replace(record, snapshot=digest))
 
     def note_promoted(self, promoted: Mapping[str, str]) -> None:
         """Keep in the record what ``buildmaster`` was moved to."""
-        self.record = replace(self.record, promoted={**self.record.promoted, **promoted})
-        write_record(self.run, self.record)
+        self.update(lambda record: replace(record, promoted={**record.promoted, **promoted}))
 
     def end(self, error: BaseException | None, ending: RunEnding | None = None) -> None:
         """Give the run its ending, in its record and in the ledger."""
-        record = ended(self.record, error)
-        self.record = record if ending is None else replace(record, ending=ending)
-        write_record(self.run, self.record)
-        self.house.ledger.end_run(self.run.version, self.record.ending, self.record.message)
+        note = read_cancel(self.run)
+        message = None if note is None else f"cancelled by {note.by}"
 
-    def command(self, stage: str) -> str:
-        """Write the command that repeats a stage of this run."""
+        def change(record: RunRecord) -> RunRecord:
+            record = ended(record, error)
+            record = record if message is None else replace(record, message=message)
+            return record if ending is None else replace(record, ending=ending)
+
+        with self._results():
+            self._update(change)
+            note_ending(self.house.ledger, self.record, gives_up=note is not None)
+
+    def leave(self, *, reopen: bool = False) -> None:
+        """Leave the run to whatever stage comes next; one that has an ending keeps it.
+
+        ``reopen``: it is begun anew, whatever its ending was.
+        """
+
+        def change(record: RunRecord) -> RunRecord:
+            if record.ending is RunEnding.RUNNING or reopen:
+                return replace(ended(record, None), ending=RunEnding.OPEN)
+            return replace(record, ended=time.time())
+
+        with self._results():
+            self._update(change)
+            note_ending(self.house.ledger, self.record)
+
+    def command(self, stage: str, *of: str) -> str:
+        """Write the command that repeats a stage of this run, or a part of it."""
         root = shlex.quote(str(self.house.workdir.root))
-        return f"ostci -C {root} {stage} --run {self.run.version}"
+        return " ".join(["ostci", "-C", root, stage, *of, "--run", self.run.version])
 
     def enter(self, component: str) -> str:
         """Write the command that enters the build of a component of this run."""
@@ -106,15 +158,15 @@ class Passage:
         return f"ostci -C {root} shell {component} --run {self.run.version}"
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Be in a stage: its time and ending are recorded, also when it raises."""
-        self._summary = ""
+    def stage(self, name: str, *of: str) -> Iterator[None]:
+        """Be in a stage, or a part ``of`` it: time and ending are recorded, also when it raises."""
+        self._summary, self.waited_s = "", 0.0
         started = time.monotonic()
         error: BaseException | None = None
-        expected = self.house.expected_s(name)
+        expected = None if of else self.house.expected_s(name)
         try:
-            with self.house.log.step(name, expected_s=expected):
-                self.house.log.detail(f"to repeat it: {self.command(name)}")
+            with self.house.log.step(" ".join((name, *of)), expected_s=expected):
+                self.house.log.detail(f"to repeat it: {self.command(name, *of)}")
                 yield
         except BaseException as caught:
             error = caught
@@ -124,13 +176,13 @@ class Passage:
             done = StageRecord(
                 ending=ending_of(error),
                 seconds=seconds,
-                summary=self._summary,
-                repeat=self.command(name),
+                summary=self._summary or str(error or "").partition("\n")[0],
+                repeat=self.command(name, *of),
             )
-            self.record = replace(self.record, stages={**self.record.stages, name: done})
-            write_record(self.run, self.record)
-            if error is None:
-                self.house.note_duration(name, seconds)
+            key = " ".join((name, *of))
+            self.update(lambda record: replace(record, stages={**record.stages, key: done}))
+            if error is None and not of:
+                self.house.note_duration(name, seconds - self.waited_s)
 
 
 def raise_worst(failures: Sequence[BaseException]) -> None:

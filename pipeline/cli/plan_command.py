@@ -32,7 +32,7 @@ from pipeline.words.snapshot import Snapshot
 def do_plan(options: argparse.Namespace) -> int:
     """Print the plan of a run's snapshot."""
     if options.resolve:
-        given = {**vars(options), "fetch": "all", "override": [], "wait": 0.0}
+        given = {**vars(options), "fetch": "all", "override": [], "wait": None, "push": None}
         resolve = importlib.import_module("pipeline.cli.stage_verbs").do_resolve
         resolve(argparse.Namespace(**given))
     root = find_root(options.workdir)

@@ -3,15 +3,34 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pipeline.ports.files import write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import Ending
 from pipeline.words.records import from_json, to_json
-from pipeline.words.run import RunEnding, RunRecord, ending_of
+from pipeline.words.run import RunEnding, RunRecord, ending_of, gives_up_its_place
 
+if TYPE_CHECKING:  # it takes a while to import and few commands need it
+    from pipeline.ports.ledger import Ledger
+
+CANCEL = "cancel"
 MENDED = "it was killed; what it left half done was put right"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """``cancel.json``: who wants a run to end, and since when (seconds since 1970)."""
+
+    by: str
+    when: float
+
+
+def read_cancel(run: RunDir) -> Cancel | None:
+    """Tell who cancelled a run, if anybody has."""
+    path = run.file(CANCEL)
+    return from_json(Cancel, path.read_bytes(), where=str(path)) if path.is_file() else None
 
 
 def read_record(run: RunDir) -> RunRecord:
@@ -44,17 +63,13 @@ def records(workdir: Workdir) -> Iterator[tuple[RunDir, RunRecord]]:
             yield run, read_record(run)
 
 
-def mend_records(workdir: Workdir) -> list[str]:
-    """Give runs that a killed process left ``running`` their ending; tells their versions.
+def mended(record: RunRecord) -> RunRecord:
+    """Give the record of a run that was killed its ending."""
+    return replace(record, ended=time.time(), ending=RunEnding.INTERRUPTED, message=MENDED)
 
-    Only under the work directory's lock: whoever holds it is the only one that can be running.
-    """
-    mended = []
-    for run, record in records(workdir):
-        if record.ending is RunEnding.RUNNING:
-            write_record(
-                run,
-                replace(record, ended=time.time(), ending=RunEnding.INTERRUPTED, message=MENDED),
-            )
-            mended.append(run.version)
-    return mended
+
+def note_ending(ledger: "Ledger", record: RunRecord, *, gives_up: bool = False) -> None:
+    """Bring a run's ending into the ledger, and let others compose where it no longer will."""
+    ledger.end_run(record.version, record.ending, record.message)
+    if gives_up or gives_up_its_place(record.ending, of_push=ledger.is_of_a_push(record.version)):
+        ledger.give_up_ticket(record.version, record.osname)

@@ -7,65 +7,116 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_line
+from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.record import records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
-from pipeline.ports.files import symlink
+from pipeline.ports.files import lock, symlink
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
-from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.push import Via
+from pipeline.words.run import RunEnding, RunRecord, place_of
 
 _SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
 """A run that ended so would end so again on the same snapshot."""
+_LINK_S = 60.0
 
 
 def do_run(options: argparse.Namespace) -> int:
     """Go the whole way and tell how it ended."""
     house, sink = open_with_sink(options)
     overrides = parse_overrides(options.override)
-    with live(sink), locked(house, "ostci run", wait_s=options.wait):
-        _ = house.manifest  # a wrong one is told before there is a run
-        run = house.workdir.new_run()
-        try:
-            code = _go(house, run, overrides, options)
-        finally:
-            if options.json and run.file("run").is_file():
-                print(run.file("run").read_text(), end="")
-    return code
+    with live(sink), locked(house, "ostci run", wait_s=options.wait or 0.0):
+        if options.push is not None:
+            return _run_push(house, options)
+        with begun(house, "ostci run") as run:
+            return _go_and_tell(house, run, overrides, options)
+
+
+def _go_and_tell(
+    house: House,
+    run: RunDir,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None = None,
+) -> int:
+    try:
+        return _go(house, run, overrides, options, taken)
+    finally:
+        if options.json and run.file("run").is_file():
+            print(run.file("run").read_text(), end="")
+
+
+def _run_push(house: House, options: argparse.Namespace) -> int:
+    """Go the whole way of a push, and give it its ending."""
+    if options.override or options.offline:
+        raise BadInput("the run of a push is of that push alone", hint="leave out the overrides")
+    with push_line.attempting(house, options.push) as push:
+        taken = push_line.resolve_push(house, push.id)
+        options.again = options.again or push.via is Via.FORCE
+        what = f"ostci run --push {push.id}"
+        with held_run(house, taken.run, what, wait_s=options.wait or 0.0):
+            return _go_and_tell(house, taken.run, {}, options, taken)
 
 
 def _go(
-    house: House, run: RunDir, overrides: Mapping[str, Path], options: argparse.Namespace
+    house: House,
+    run: RunDir,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None = None,
 ) -> int:
     with file_sink(run.log) as file, house.log.also(file):
         passage = Passage(house, run)
+        if taken is not None:
+            passage.reopen()
         house.log.fact(f"run {run.version} of {house.manifest.osname}")
         try:
-            same = _stages(passage, overrides, options)
+            same = _stages(passage, overrides, options, taken)
         except BaseException as error:
             passage.end(error)
             raise
         if same is not None:
             return _end_as(passage, same)
         passage.end(None)
-        last = os.path.relpath(run.path, house.workdir.root)
-        symlink(house.workdir.root / "last-passed", last)
+        note_passed(house, run)
         return EXIT_PASSED
 
 
+def note_passed(house: House, run: RunDir) -> None:
+    """Let ``last-passed`` lead to a run, unless it leads to a later one."""
+    link = house.workdir.root / "last-passed"
+    with lock(house.workdir.lock("last-passed"), what="a link", wait_s=_LINK_S):
+        here = link.resolve()
+        later = [one for one in house.workdir.versions() if place_of(one) > place_of(run.version)]
+        if not any(house.workdir.run(one).path.resolve() == here for one in later):
+            symlink(link, os.path.relpath(run.path, house.workdir.root))
+
+
 def _stages(
-    passage: Passage, overrides: Mapping[str, Path], options: argparse.Namespace
+    passage: Passage,
+    overrides: Mapping[str, Path],
+    options: argparse.Namespace,
+    taken: push_line.Taken | None,
 ) -> RunRecord | None:
-    """Go through all stages; tells the earlier run that had the same snapshot, where one had."""
-    chain.base(passage)
+    """Go through all stages; tells the earlier run that had the same snapshot, where one had.
+
+    The run of a push was ``taken`` with its base and its snapshot.
+    """
     failures: list[BaseException] = []
+    if taken is None:
+        chain.base(passage)
     try:
-        chain.resolve(passage, fetch=frozenset() if options.offline else None, overrides=overrides)
+        if taken is None:
+            fetch = frozenset[str]() if options.offline else None
+            chain.resolve(passage, fetch=fetch, overrides=overrides)
+        elif taken.error is not None:
+            raise taken.error
     except (Failed, Trouble) as error:
         # What could be resolved is built all the same: its failures are news, too.
         if not passage.run.file("snapshot").is_file():
@@ -84,7 +135,7 @@ def _stages(
         else:
             passage.house.log.warning(f"composed with last good artifacts: {error}")
     raise_worst(failures)
-    chain.compose(passage)
+    chain.compose(passage, wait_s=options.wait)
     chain.disk(passage)
     try:
         chain.test(passage)
@@ -106,7 +157,8 @@ def _goes_on(passage: Passage) -> bool:
 def _same_as(passage: Passage) -> RunRecord | None:
     """Find the newest earlier run that came to an end, if it had the same snapshot."""
     for run, record in records(passage.house.workdir):
-        if run.version == passage.run.version or record.ending is RunEnding.UNCHANGED:
+        is_later = place_of(run.version) >= place_of(passage.run.version)
+        if is_later or record.ending is RunEnding.UNCHANGED:
             continue
         same = record.snapshot == passage.record.snapshot and record.ending in _SETTLED
         return record if same else None

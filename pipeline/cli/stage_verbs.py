@@ -6,31 +6,39 @@ newest that has what they need.
 """
 
 import argparse
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
-from pipeline.cli import chain
+from pipeline.cli import chain, push_verbs
+from pipeline.cli.holds import begun, cancel, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage
-from pipeline.cli.repair import locked
-from pipeline.cli.runs import parse_overrides, print_result
+from pipeline.cli.record import read_cancel, read_record
+from pipeline.cli.repair import end_run, locked
+from pipeline.cli.runs import note_passed, parse_overrides, print_result
 from pipeline.cli.terminal import live
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED
-from pipeline.words.run import RunEnding
+from pipeline.words.run import RunEnding, ending_of_stages
 
 Options = argparse.Namespace
 
 
 def do_base(options: Options) -> int:
     """Import the base."""
-    return _do(options, "base", partial(chain.base, refresh=options.refresh), new=True)
+    work = partial(chain.base, refresh=options.refresh)
+    return _do(options, "base", work, new=True)
 
 
 def do_resolve(options: Options) -> int:
-    """Pin every source."""
+    """Pin every source, or make the run of a push."""
+    if options.push is not None:
+        return push_verbs.do_resolve_push(options)
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)
@@ -44,26 +52,35 @@ def do_resolve(options: Options) -> int:
 
 
 def do_build(options: Options) -> int:
-    """Build what the plan says."""
-    return _do(options, "build", partial(chain.build, force=frozenset(options.force)))
+    """Build what the plan says, or the components that are named."""
+    force = frozenset(options.force)
+    if not options.component:
+        work = partial(chain.build, force=force, retry=options.retry)
+        return _do(options, "build", work)
+    names = tuple(options.component)
+    named = partial(chain.build_named, names=names, force=force)
+    return _do(options, "build", named, share=names, ends=False)
 
 
 def do_compose(options: Options) -> int:
     """Make trees."""
-    work = partial(chain.compose, targets=options.target)
+    work = partial(chain.compose, targets=options.target, wait_s=options.wait)
     return _do(options, "compose", work, result="trees")
 
 
 def do_disk(options: Options) -> int:
     """Make disks."""
-    return _do(options, "disk", partial(chain.disk, targets=options.target), result="disks")
+    trees = (*options.tree, *options.target)
+    work = partial(chain.disk, targets=trees)
+    return _do(options, "disk", work, result="disks", share=trees)
 
 
 def do_test(options: Options) -> int:
     """Boot trees and run a suite on them."""
     trees = [options.tree] if options.tree else []
-    work = partial(chain.test, trees=trees, suite=options.suite)
-    return _do(options, "test", work, result="tests")
+    suite = options.only or options.suite
+    work = partial(chain.test, trees=trees, suite=suite)
+    return _do(options, "test", work, result="tests", share=(*trees, suite))
 
 
 def do_promote(options: Options) -> int:
@@ -87,31 +104,89 @@ def _do(
     *,
     new: bool = False,
     result: str = "",
+    share: Sequence[str] = (),
+    ends: bool = True,
 ) -> int:
+    """Give a stage: alone in its run, or of the parts ``share`` beside who gives others.
+
+    ``new``: in a run of its own unless one is named, which then is begun anew. Not ``ends``: how
+    this goes decides nothing about the run.
+    """
     house, sink = open_with_sink(options)
-    with live(sink), locked(house, f"ostci {verb}", wait_s=options.wait):
-        run = _run_for(house, options, verb, new=new)
+    what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
+    with live(sink), locked(house, what, wait_s=options.wait or 0.0), ExitStack() as stack:
+        run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:
             with file_sink(run.log) as file, house.log.also(file):
-                _work(Passage(house, run), work)
+                _work(Passage(house, run), work, reopen=new, ends=ends)
         finally:
             if options.json:
-                print_result(run, result or verb)
+                for name in [result or verb] if ends else [f"build/{one}" for one in share]:
+                    print_result(run, name)
     return EXIT_PASSED
 
 
-def _work(passage: Passage, work: Callable[[Passage], None]) -> None:
-    before = passage.record.ending
+def _work(passage: Passage, work: Callable[[Passage], None], *, reopen: bool, ends: bool) -> None:
     try:
         work(passage)
     except BaseException as error:
-        passage.end(error)
+        if ends or read_cancel(passage.run) is not None:
+            passage.end(error)
         raise
-    # A run that had come to an end keeps it: a repeated stage only brings its record up to date.
-    passage.end(None, before if before is not RunEnding.RUNNING else RunEnding.OPEN)
+    if ends:
+        # A run that had come to an end keeps it: a repeated stage only brings it up to date.
+        passage.leave(reopen=reopen)
 
 
-def _run_for(house: House, options: Options, verb: str, *, new: bool) -> RunDir:
-    if options.run:
-        return house.workdir.run(options.run)
-    return house.workdir.new_run() if new else house.last_run(_NEEDS[verb])
+def _run_for(
+    house: House,
+    options: Options,
+    verb: str,
+    stack: ExitStack,
+    what: str,
+    *,
+    new: bool,
+    shared: bool,
+) -> RunDir:
+    if new and not options.run:
+        return stack.enter_context(begun(house, what))
+    run = house.workdir.run(options.run) if options.run else house.last_run(_NEEDS[verb])
+    wait_s = options.wait or 0.0
+    stack.enter_context(held_run(house, run, what, wait_s=wait_s, shared=shared))
+    return run
+
+
+def do_end(options: Options) -> int:
+    """Give a run its ending, from what its stages came to."""
+    house, sink = open_with_sink(options)
+    what, wait_s = f"ostci end {options.version}", options.wait or 0.0
+    run = house.workdir.run(options.version)
+    with (
+        live(sink),
+        locked(house, what, wait_s=wait_s),
+        held_run(house, run, what, wait_s=wait_s),
+    ):
+        record = read_record(run)
+        ending, message = ending_of_stages(record.stages)
+        message = options.message or message
+        record = replace(record, ended=time.time(), ending=ending, message=message)
+        end_run(house, run, record, gives_up=True)
+        if ending is RunEnding.PASSED:
+            note_passed(house, run)
+        house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
+    if options.json:
+        print_result(run, "run")
+    return EXIT_PASSED
+
+
+def do_cancel(options: Options) -> int:
+    """End the processes of a run, and the run as interrupted."""
+    house, sink = open_with_sink(options)
+    run = house.workdir.run(options.version)
+    what = f"ostci cancel {options.version}"
+    with live(sink), locked(house, what, wait_s=options.wait or 0.0):
+        cancel(house, run, by=options.by)
+        house.log.fact(f"run {run.version} is cancelled by {options.by}")
+    if options.json:
+        print_result(run, "run")
+    return EXIT_PASSED

@@ -8,6 +8,7 @@ from pathlib import Path
 
 Parser = argparse.ArgumentParser
 _Options = Callable[[Parser], None]
+_VIA = ("poll", "hook", "force", "base", "manifest", "try")
 
 
 def build_parser(version: str) -> Parser:
@@ -58,9 +59,9 @@ def _wait(parser: Parser) -> None:
     parser.add_argument(
         "--wait",
         type=float,
-        default=0.0,
         metavar="SECONDS",
-        help="how long to wait for another ostci that holds the work directory",
+        help="how long to wait for another ostci that holds what is wanted (not at all), and for"
+        " earlier runs to compose (a day)",
     )
 
 
@@ -96,6 +97,12 @@ def _resolve(parser: Parser) -> None:
         metavar="all|none|NAME,NAME",
         help="which components' repositories to look at",
     )
+    parser.add_argument(
+        "--push",
+        type=int,
+        metavar="ID",
+        help="make the run of a push: the snapshot before it with just that moved",
+    )
     _overrides(parser)
     _stage(parser)
 
@@ -123,7 +130,13 @@ def _plan(parser: Parser) -> None:
 
 
 def _build(parser: Parser) -> None:
+    parser.add_argument(
+        "component", nargs="*", help="only these, beside others of the same run (all that is left)"
+    )
     _force(parser)
+    parser.add_argument(
+        "--retry", action="store_true", help="also what was built by name in this run and failed"
+    )
     _stage(parser)
 
 
@@ -138,9 +151,31 @@ def _targets(parser: Parser) -> None:
     _stage(parser)
 
 
+def _disk(parser: Parser) -> None:
+    parser.add_argument("tree", nargs="*", help="trees such as x86_64-runtime (all of the run)")
+    _targets(parser)
+
+
+def _version(parser: Parser) -> None:
+    parser.add_argument("version", help="the run, such as 20261124.0")
+    _wait(parser)
+    _json(parser)
+
+
+def _end(parser: Parser) -> None:
+    _version(parser)
+    parser.add_argument("--message", default="", metavar="TEXT", help="why, instead of the stages")
+
+
+def _cancel(parser: Parser) -> None:
+    _version(parser)
+    parser.add_argument("--by", default="somebody", metavar="WHO", help="who wants it")
+
+
 def _test(parser: Parser) -> None:
     parser.add_argument("tree", nargs="?", help="a tree such as x86_64-runtime (all of the run)")
-    parser.add_argument("--suite", default="smoke")
+    parser.add_argument("only", nargs="?", metavar="suite", help="the suite (--suite)")
+    parser.add_argument("--suite", default="smoke", help="the suite (smoke)")
     _stage(parser)
 
 
@@ -149,7 +184,22 @@ def _run(parser: Parser) -> None:
     _force(parser)
     parser.add_argument("--again", action="store_true", help="go on though nothing has changed")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument("--push", type=int, metavar="ID", help="for a push, as ostci pushes has it")
     _wait(parser)
+    _json(parser)
+
+
+def _push(parser: Parser) -> None:
+    parser.add_argument("component", help="a component, base, manifest or patches")
+    parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
+    parser.add_argument("--via", default="force", choices=_VIA, help="how it came to be known")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why")
+    _json(parser)
+
+
+def _pushes(parser: Parser) -> None:
+    parser.add_argument("--open", action="store_true", help="only those without an ending")
+    parser.add_argument("-n", "--number", type=int, default=20, help="how many to list")
     _json(parser)
 
 
@@ -247,6 +297,20 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "ostci -C work run --override zlib=../zlib",
         _run,
     ),
+    (
+        "push",
+        "push_verbs",
+        "record a push by hand",
+        "ostci -C work push zlib --after 1a2b3c4",
+        _push,
+    ),
+    (
+        "pushes",
+        "push_verbs",
+        "list pushes and what became of them",
+        "ostci -C work pushes --open",
+        _pushes,
+    ),
     ("base", "stage_verbs", "import the base, in a new run", "ostci -C work base", _base),
     (
         "resolve",
@@ -276,7 +340,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "ostci -C work compose --target runtime",
         _targets,
     ),
-    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _targets),
+    ("disk", "stage_verbs", "make a bootable disk of each tree", "ostci -C work disk", _disk),
     (
         "test",
         "stage_verbs",
@@ -290,6 +354,20 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "move buildmaster if the gate passed",
         "ostci -C work promote --run 20261124.0",
         _stage,
+    ),
+    (
+        "end",
+        "stage_verbs",
+        "give a run, of which stages were given one by one, its ending",
+        "ostci -C work end 20261124.0",
+        _end,
+    ),
+    (
+        "cancel",
+        "stage_verbs",
+        "end all processes of a run, and the run",
+        "ostci -C work cancel 20261124.0 --by alice",
+        _cancel,
     ),
     ("show", "show", "print what was understood", "ostci -C work show x86_64-runtime", _show),
     ("log", "show", "list runs, or print the log of one", "ostci -C work log 20261124.0", _log),

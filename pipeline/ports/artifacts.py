@@ -8,7 +8,6 @@ Several processes and threads may use one.
 """
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -19,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.ports.files import full_disk, lock
+from pipeline.ports.files import full_disk, lock, unique_name
 from pipeline.ports.key_refs import KeyRefs, commit_metadata
 from pipeline.ports.ostree import Repo
 from pipeline.words.artifact import Artifact
@@ -117,6 +116,13 @@ class Artifacts:
         Refs of parts that a component no longer has are removed.
         """
         chosen = tuple(artifacts)
+        # Two runs at once: the parts of a component stay those of one of its artifacts.
+        with self._repo.locked("the components' refs"):
+            self._set_component_refs(chosen, osname)
+        rows = [(one.component, one.arch, one.key) for one in chosen]
+        self._write(lambda db: db.executemany("replace into current values (?, ?, ?)", rows))
+
+    def _set_component_refs(self, chosen: Sequence[Artifact], osname: str) -> None:
         refs: dict[RefName, Commit] = {}
         stale = []
         for artifact in chosen:
@@ -129,8 +135,6 @@ class Artifacts:
         self._repo.set_refs(refs)
         for ref in stale:
             self._repo.set_ref(ref, None)
-        rows = [(one.component, one.arch, one.key) for one in chosen]
-        self._write(lambda db: db.executemany("replace into current values (?, ?, ?)", rows))
 
     def rebuild_index(self) -> int:
         """Make the index anew from the repository; tells how many artifacts are there."""
@@ -147,8 +151,8 @@ class Artifacts:
                 self._database = None
 
     def _with_empty_commit(self, artifact: Artifact) -> Artifact:
-        empty = self._repo.path / "tmp" / f"empty-{os.getpid()}-{threading.get_ident()}"
-        empty.mkdir(exist_ok=True)
+        empty = self._repo.path / "tmp" / f"empty-{unique_name()}"
+        empty.mkdir()
         metadata = commit_metadata(artifact, [Part.RUNTIME])
         try:
             commit = self._repo.commit_dir(empty, subject=artifact.component, metadata=metadata)

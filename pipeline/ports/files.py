@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,10 @@ from pathlib import Path
 from pipeline.words.errors import Trouble
 
 _POLL_S = 0.05
+
+
+class Held(Trouble):
+    """A lock that was wanted is somebody else's."""
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -69,10 +73,17 @@ def full_disk(path: Path, wanted: int = 0) -> Trouble:
 def symlink(path: Path, to: str) -> None:
     """Make or move a symbolic link in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
-    aside.unlink(missing_ok=True)
+    aside = path.parent / f".{path.name}.{unique_name()}"
     aside.symlink_to(to)
     os.replace(aside, path)
+
+
+def unique_name() -> str:
+    """Make a part of a name that nobody else has.
+
+    A number of a process is none: those of another process namespace have the same.
+    """
+    return f"{os.getpid()}-{secrets.token_hex(8)}"
 
 
 def sha256_file(path: Path) -> str:
@@ -104,7 +115,8 @@ def remove_tree(path: Path) -> None:
 def lock(path: Path, *, what: str, wait_s: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold a lock for the length of the ``with``; it ends with the process, however that ends.
 
-    ``what`` is told to others who want it. Raises Trouble, naming the holder, after ``wait_s``.
+    ``what`` is told to others who want it. Raises Held, naming the holder, after ``wait_s``; of
+    several that share it, none leaves its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -124,7 +136,7 @@ def _take(handle: int, path: Path, wait_s: float, kind: int) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= until:
-                raise Trouble(
+                raise Held(
                     f"{path} is held by {lock_holder(path)}",
                     hint="wait for it, or stop that process",
                 ) from None

@@ -20,14 +20,14 @@ from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, Tre
 from pipeline.ports.ledger_sitting import (
     Sitting,
     ensure_run,
-    exists,
     newest_promotions,
     newest_verdicts,
     promotion_rows,
     verdict_row,
 )
+from pipeline.ports.ledger_tickets import Tickets
 from pipeline.words.refs import Commit
-from pipeline.words.run import RunEnding, place_of
+from pipeline.words.run import RunEnding
 from pipeline.words.tree import Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -36,7 +36,7 @@ __all__ = ["Ledger", "PromotionRow", "PromotionState", "RunRow", "Sitting", "Tre
 _PROMOTED = (PromotionState.BEGUN, PromotionState.DONE)
 
 
-class Ledger:
+class Ledger(Tickets):
     """One ledger by its URL, such as ``sqlite:////path/ledger.sqlite``; opened when first used."""
 
     def __init__(self, url: str) -> None:
@@ -206,35 +206,6 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(question).mappings()
             return [RunRow(**{name: row[name] for name in names}) for row in rows]
-
-    # Tickets: composes of one line strictly in the order of pushes
-
-    def take_ticket(self, version: str, line: str) -> None:
-        """Take a run's place in a line (an osname, or one of its manifests); once taken, kept."""
-        key = {"run": version, "line": line}
-        with self._database.writing() as connection:
-            ensure_run(connection, version)
-            if not exists(connection, tables.ticket, key):
-                row = {**key, "state": "waiting", "taken": time.time()}
-                connection.execute(insert(tables.ticket).values(row))
-
-    def is_next(self, version: str, line: str) -> bool:
-        """Tell whether it is this run's turn: no earlier run of the line is still waiting."""
-        waiting = (
-            select(func.min(tables.run.c.place))
-            .join(tables.ticket, tables.ticket.c.run == tables.run.c.version)
-            .where(tables.ticket.c.line == line, tables.ticket.c.state == "waiting")
-        )
-        with self._database.reading() as connection:
-            first = connection.execute(waiting).scalar()
-        return first is None or place_of(version) <= int(first)
-
-    def give_up_ticket(self, version: str, line: str) -> None:
-        """Let the next one have its turn: this run has composed, failed, or was stopped."""
-        key = {"run": version, "line": line}
-        with self._database.writing() as connection:
-            values = {"state": "given-up", "ended": time.time()}
-            connection.execute(_update(tables.ticket, key).values(values))
 
 
 # Helpers

@@ -96,7 +96,8 @@ class PushLedger:
     ) -> bool:
         """Give a push its ending, or back to those that wait; tells whether that was done.
 
-        What is superseded must still be waiting; for one that was begun, nothing is changed.
+        What is superseded must still be waiting; for one that was begun, nothing is changed. Its
+        run composes nothing any more, so that those behind it need not wait for it.
         """
         values = {
             "state": state,
@@ -108,8 +109,13 @@ class PushLedger:
         if state is PushState.SUPERSEDED:
             statement = statement.where(_PUSH.c.state == PushState.WAITING)
         with self._database.writing() as connection:
-            _one(connection, id)
-            return bool(connection.execute(statement.values(values)).rowcount)
+            push = _one(connection, id)
+            is_done = bool(connection.execute(statement.values(values)).rowcount)
+            if is_done and state is PushState.SUPERSEDED and push.run is not None:
+                given_up = {"state": "given-up", "ended": time.time()}
+                mine = (tables.ticket.c.run == push.run, tables.ticket.c.state == "waiting")
+                connection.execute(update(tables.ticket).where(*mine).values(given_up))
+            return is_done
 
     # Reading
 

@@ -6,7 +6,6 @@ a sandbox together. Where no control group can be had, what all processes take t
 at from outside, a few times a second. Formats: cgroups(7), Documentation/admin-guide/cgroup-v1.
 """
 
-import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import process
+from pipeline.ports.files import unique_name
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
 from pipeline.words.manifest import Limits
 
 SPARE_PROCESSES = 8
 """The sandbox's own processes: bubblewrap's two, and what is between fork and exec."""
-_numbers = itertools.count()
 
 
 def in_words(size: int) -> str:
@@ -160,7 +159,7 @@ def find_parents(own: str, mounts: str) -> dict[str, tuple[Path, ...]]:
 
 
 def _make(parents: Mapping[str, tuple[Path, ...]], limits: Limits, made: list[Path]) -> Group:
-    name = f"ostci-{os.getpid()}-{next(_numbers)}"
+    name = f"ostci-{unique_name()}"
     pids = _make_one(parents.get("pids", ())[:1], name, "pids.max", made)
     memory = _make_one(parents.get("memory", ())[:1], name, "memory.limit_in_bytes", made)
     if pids is None and memory is None:

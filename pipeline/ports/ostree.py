@@ -12,7 +12,6 @@ import os
 import re
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports import process
-from pipeline.ports.files import full_disk, lock, no_space
+from pipeline.ports.files import full_disk, lock, no_space, unique_name
 from pipeline.ports.log import Log
 from pipeline.words import gvariant
 from pipeline.words.errors import Failed, Trouble
@@ -90,11 +89,17 @@ class Repo:
         """Make the repository where it is missing; one that is there is left as it is."""
         if not (self.path / "config").is_file():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._ostree("init", f"--mode={mode}")
-            # Only fsync of objects is given up for speed; refs and transactions stay ordered.
-            if mode is Mode.BARE_USER:
-                self._ostree("config", "set", "core.fsync", "false")
+            with self.locked("making the repository"):
+                self._init(mode)
         return self
+
+    def _init(self, mode: Mode) -> None:
+        if (self.path / "config").is_file():
+            return  # somebody else was quicker
+        self._ostree("init", f"--mode={mode}")
+        # Only fsync of objects is given up for speed; refs and transactions stay ordered.
+        if mode is Mode.BARE_USER:
+            self._ostree("config", "set", "core.fsync", "false")
 
     # Reading
 
@@ -265,7 +270,7 @@ class Repo:
                     continue
                 if not self.has_commit(commit):
                     raise Trouble(f"{self.path} has no commit {commit} for {ref}")
-                aside = tmp / f"ref-{os.getpid()}-{threading.get_ident()}"
+                aside = tmp / f"ref-{unique_name()}"
                 aside.write_text(f"{commit}\n")
                 place = heads / ref
                 place.parent.mkdir(parents=True, exist_ok=True)

@@ -149,7 +149,7 @@ class Child:
         tree = [*also, *descendants(self.pid)]
         _signal_group(self.pid, signal.SIGKILL)
         for pid, started in tree:
-            if _start_time(pid) == started:
+            if start_time(pid) == started:
                 _signal(pid, signal.SIGKILL)
 
 
@@ -167,7 +167,8 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
+    """Tell when a process began, in the kernel's own words; nothing for one that is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -190,7 +191,7 @@ def descendants(pid: int) -> list[tuple[int, str]]:
                 children = [int(word) for word in (task / "children").read_text().split()]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            found += [(child, _start_time(child)) for child in children]
+            found += [(child, start_time(child)) for child in children]
             todo += children
     return found
 

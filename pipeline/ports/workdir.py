@@ -7,11 +7,12 @@ Layout::
     repo/               OSTree, bare-user: what is built
     archive/            OSTree, archive: what is served
     published/          signed verdicts, as JSON; served beside it
+    manifests/          each manifest that was pushed, by its digest
     runs/YYYY/MM/DD/N/  one run each; last-run, last-passed: symbolic links to runs
     disks/              bootable qcow2 files, by commit
     cache/              may be deleted at any time
     keys/               GnuPG home of the signing key
-    tmp/                emptied at the next start
+    tmp/PROCESS/        one directory a process that works here (``presence``)
     locks/              one file a lock
     ledger.sqlite       what must not be lost
 """
@@ -51,6 +52,10 @@ class Workdir:
         return self.root / "published"
 
     @property
+    def manifests(self) -> Path:
+        return self.root / "manifests"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 
@@ -85,7 +90,7 @@ class Workdir:
         self.keys.mkdir(mode=0o700, exist_ok=True)
 
     def empty_tmp(self) -> None:
-        """Remove what a killed run left in ``tmp``; only under the work directory's lock."""
+        """Remove all of ``tmp``; only while nobody else is in the work directory."""
         for path in self.tmp.iterdir() if self.tmp.is_dir() else ():
             remove_tree(path)
 
@@ -141,6 +146,21 @@ class RunDir:
     @property
     def log(self) -> Path:
         return self.path / "log.txt"
+
+    @property
+    def lock(self) -> Path:
+        """The lock of whoever works on the run: alone, or sharing it with others."""
+        return self.path / ".lock"
+
+    @property
+    def results_lock(self) -> Path:
+        """The lock for reading a result, changing it and writing it again."""
+        return self.path / ".results.lock"
+
+    @property
+    def built(self) -> Path:
+        """The directory of the results of components that were built by name."""
+        return self.path / "build"
 
     def component(self, name: str) -> Path:
         """Name the directory of one component's build."""

@@ -80,6 +80,7 @@ def build(
         past=artifacts,
         build=builder.build,
         new_commits=history.since,
+        locks=cache / "locks",
         log=log,
     )
     components = schedule.go()
@@ -93,7 +94,8 @@ def _keep_current(
     """Let the components' refs lead to what was kept; what was built has them already."""
     kept = []
     for one in components:
-        if one.outcome is Outcome.KEPT and one.key is not None:
+        is_ours = request.only is None or one.component in request.only
+        if is_ours and one.outcome is Outcome.KEPT and one.key is not None:
             artifact = artifacts.by_key(one.key)
             if artifact is not None:
                 kept.append(artifact)

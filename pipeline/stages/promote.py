@@ -91,15 +91,23 @@ def promote(
 
 
 def mend(
-    *, repo: Repo, archive: Repo, ledger: Ledger, keyring: Keyring, workdir: Workdir, log: Log
+    *,
+    repo: Repo,
+    archive: Repo,
+    ledger: Ledger,
+    keyring: Keyring,
+    workdir: Workdir,
+    log: Log,
+    wait_s: float = _WAIT_S,
 ) -> tuple[str, ...]:
     """Finish or undo what a killed promotion left; tells in words what was done.
 
-    A ``buildmaster`` ref that points to what the ledger has no pass of is put back.
+    A ``buildmaster`` ref that points to what the ledger has no pass of is put back. Raises Held
+    where somebody else promotes or mends for longer than ``wait_s``.
     """
     places = Places(repo=repo, archive=archive, keyring=keyring, tmp=workdir.tmp)
     publisher = Publisher(ledger=ledger, keyring=keyring, into=workdir.published)
-    with archive.locked("mending of promotions", wait_s=_WAIT_S):
+    with archive.locked("mending of promotions", wait_s=wait_s):
         return _mend(places, ledger, publisher, log)
 
 

@@ -18,6 +18,7 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Problem, Trouble
 from pipeline.words.manifest import Child, Component, Manifest, Source, SourceKind
+from pipeline.words.refs import Revision
 from pipeline.words.snapshot import BasePin, Pin, Snapshot
 
 PATCHES = "patches"
@@ -28,13 +29,17 @@ PATCHES = "patches"
 class ResolveRequest:
     """``fetch`` names the components to look after; None is all, and what is not here is fetched.
 
-    ``overrides`` put a working copy in the place of a component's source.
+    ``overrides`` put a working copy in the place of a component's source. With ``known``, its pins
+    are taken as they are, but for what ``fetch`` and ``at`` name; what it lacks is fetched.
+    ``at`` pins sources to a revision, wherever their branch is by now.
     """
 
     manifest: Manifest
     base: BasePin
     fetch: frozenset[str] | None = None
     overrides: Mapping[str, Path] = field(default_factory=dict)
+    known: Snapshot | None = None
+    at: Mapping[Source, Revision] = field(default_factory=dict)
     jobs: int = 8
 
 
@@ -57,7 +62,14 @@ def resolve(request: ResolveRequest, *, mirrors: Mirrors, log: Log) -> ResolveRe
     A patch that is not in the patch source is BadInput there: the manifest's mistake.
     """
     manifest = overridden(request.manifest, request.overrides)
-    states = _look(_wanted(manifest, request.fetch), mirrors, log, jobs=request.jobs)
+    wanted = _wanted(manifest, request.fetch)
+    states: dict[Source, Pin | Ending] = dict(_known(request.known, wanted, request.at))
+    wanted = {
+        source: fetch or request.known is not None
+        for source, fetch in wanted.items()
+        if source not in states
+    }
+    states |= _look(wanted, mirrors, log, at=request.at, jobs=request.jobs)
     patches = states[manifest.patches] if manifest.patches is not None else None
     sums = _patch_sums(manifest, patches, mirrors)
     pins, failures = {}, {}
@@ -111,8 +123,38 @@ def _wanted(manifest: Manifest, fetch: frozenset[str] | None) -> dict[Source, bo
     return found
 
 
+def _known(
+    known: Snapshot | None, wanted: Mapping[Source, bool], at: Mapping[Source, Revision]
+) -> dict[Source, Pin]:
+    """Tell what an earlier snapshot has of what need not be looked at; never a working copy."""
+    if known is None:
+        return {}
+    found: dict[Source, Pin] = {}
+    for component in known.manifest.components:
+        pin = known.pins.get(component.name)
+        if pin is not None:
+            found[component.source] = replace(pin, children={}, patches={})
+            found |= {
+                child.source: replace(pin.children[child.name], patches={})
+                for child in component.children
+                if child.name in pin.children
+            }
+    if known.manifest.patches is not None and known.patches is not None:
+        found[known.manifest.patches] = known.patches
+    return {
+        source: pin
+        for source, pin in found.items()
+        if source.kind is not SourceKind.LOCAL and source not in at and wanted.get(source) is False
+    }
+
+
 def _look(
-    wanted: Mapping[Source, bool], mirrors: Mirrors, log: Log, *, jobs: int
+    wanted: Mapping[Source, bool],
+    mirrors: Mirrors,
+    log: Log,
+    *,
+    at: Mapping[Source, Revision],
+    jobs: int,
 ) -> dict[Source, Pin | Ending]:
     """Fetch and pin sources several at once; those of one mirror one after the other."""
     began = time.monotonic()
@@ -122,7 +164,9 @@ def _look(
 
     def look(sources: list[Source]) -> dict[Source, Pin | Ending]:
         # What was fetched since then is young enough: a repository is asked once, whoever wants it.
-        return {one: _state(one, mirrors, fetch=wanted[one], since=began) for one in sources}
+        return {
+            one: _state(_at(one, at), mirrors, fetch=wanted[one], since=began) for one in sources
+        }
 
     found: dict[Source, Pin | Ending] = {}
     with log.step(f"{len(wanted)} sources"), ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -133,6 +177,12 @@ def _look(
         for future in futures:
             found |= future.result()
     return found
+
+
+def _at(source: Source, at: Mapping[Source, Revision]) -> Source:
+    if source not in at:
+        return source
+    return replace(source, branch="", tag="", revision=at[source])
 
 
 def _group(source: Source) -> tuple[object, ...]:

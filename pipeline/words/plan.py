@@ -10,7 +10,7 @@ it does; a build tells the planner each outcome (``settle``) and then asks for t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -51,7 +51,8 @@ class Kind(StrEnum):
 class Decision:
     """What is done about a component, and why; ``artifact`` is what is, or may be, kept.
 
-    ``recipe`` and ``inputs`` go into the artifact that a build makes.
+    ``recipe`` and ``inputs`` go into the artifact that a build makes. ``after``, in a plan, names
+    what has to be built first, without what those have to wait for themselves.
     """
 
     component: str
@@ -61,6 +62,7 @@ class Decision:
     artifact: Artifact | None = None
     recipe: Key | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,22 @@ class Planner:
     def closure(self, name: str) -> tuple[str, ...]:
         """List what is in a component's buildroot, in the manifest's order."""
         return tuple(self.names[at] for at in bits(self._masks[self._at[name]]))
+
+    def after(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Tell for each of these which others it comes after, without what those come after."""
+        chosen = 0
+        for name in names:
+            chosen |= 1 << self._at[name]
+        found = {}
+        for name in names:
+            left, direct = self._masks[self._at[name]] & chosen, 0
+            while left:
+                # Often the last one listed has all others in its own buildroot.
+                highest = left.bit_length() - 1
+                direct = direct & ~self._masks[highest] | 1 << highest
+                left &= ~(self._masks[highest] | 1 << highest)
+            found[name] = tuple(self.names[at] for at in bits(direct))
+        return found
 
     def is_ready(self, name: str) -> bool:
         """Tell whether all that is in its buildroot has been settled."""
@@ -326,4 +344,7 @@ def plan(
             planner.settle(name, decision.artifact)
         elif artifact := decision.artifact or past.latest(name, decision.arch):
             planner.assume(name, artifact)
+    unsettled = [name for name, one in decisions.items() if one.kind is not Kind.KEEP]
+    for name, after in planner.after(unsettled).items():
+        decisions[name] = replace(decisions[name], after=after)
     return Plan(arch=arch, decisions=tuple(decisions[name] for name in planner.names))

@@ -55,8 +55,10 @@ def _plain(decision: Decision) -> dict[str, object]:
     return {
         "component": decision.component,
         "arch": decision.arch,
+        "kind": str(decision.kind),
         "decision": str(decision.kind),
         "reasons": list(decision.reasons),
         "recipe": decision.recipe,
         "key": decision.artifact.key if decision.artifact else None,
+        "after": list(decision.after),
     }

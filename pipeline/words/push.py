@@ -5,13 +5,18 @@ How heads are read and where pushes are kept is not known here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from pipeline.words.manifest import Manifest, Source, SourceKind
+from pipeline.words.refs import Revision
 
 BASE = "base"
 """What the push of a base names as its component."""
 MANIFEST = "manifest"
 """What the push of a manifest names as its component."""
+PATCHES = "patches"
+"""What the push of the patch source names as its component."""
 PAUSE_S = 5.0
 """How long a push rests after its first attempt; twice as long after each one more."""
 
@@ -215,6 +220,73 @@ def to_supersede(waiting: Sequence[Push], bound: int) -> Mapping[int, int]:
     pushed = [push.id for push in queue if push.via not in _ASKED_FOR]
     going = pushed[:-1][:too_many]
     return {one: pushed[len(going)] for one in going}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moves:
+    """What pushes change in a snapshot.
+
+    ``at`` says where sources are now; ``fetch`` names components that are looked at anew, because
+    nobody said where. ``base``: look at that anew.
+    """
+
+    at: Mapping[Source, Revision] = field(default_factory=dict)
+    fetch: frozenset[str] = frozenset()
+    base: bool = False
+
+
+def moves_of(pushes: Iterable[Push], manifest: Manifest) -> Moves:
+    """Tell what pushes move of a manifest's sources; of one that moves twice, the last counts."""
+    at: dict[Source, Revision] = {}
+    fetch: set[str] = set()
+    base = False
+    for push in sorted(pushes, key=lambda one: one.id):
+        if push.via in (Via.BASE, Via.MANIFEST):
+            base = base or push.via is Via.BASE
+        elif push.after:
+            at |= dict.fromkeys(_followers(push, manifest), Revision(push.after))
+        else:
+            fetch.add(push.component)
+    return Moves(at=at, fetch=frozenset(fetch), base=base)
+
+
+def manifest_of(pushes: Iterable[Push]) -> str:
+    """Tell the digest of the newest manifest among pushes; empty where none is of one."""
+    found = [push for push in pushes if push.via is Via.MANIFEST]
+    return max(found, key=lambda one: one.id).after if found else ""
+
+
+def _followers(push: Push, manifest: Manifest) -> list[Source]:
+    """List the sources that follow a push's branch; for one without, the component's own."""
+    if push.branch:
+        where = (SourceKind.GIT, push.url, push.branch)
+        every = {source for _, source in sources_of(manifest)}
+        return [one for one in every if (one.kind, one.location, one.branch) == where]
+    return [
+        one.source
+        for one in manifest.components
+        if one.name == push.component and one.source.kind is SourceKind.GIT
+    ]
+
+
+def sources_of(manifest: Manifest) -> Iterable[tuple[str, Source]]:
+    """List every source with the component that has it; patches come last."""
+    for component in manifest.components:
+        yield component.name, component.source
+        for child in component.children:
+            yield component.name, child.source
+    if manifest.patches is not None:
+        yield PATCHES, manifest.patches
+
+
+def heads_of(manifest: Manifest) -> tuple[Head, ...]:
+    """List the branches that a manifest follows, each once, under the first name that does."""
+    found: dict[tuple[str, str], Head] = {}
+    for name, source in sources_of(manifest):
+        if source.kind is SourceKind.GIT and source.branch:
+            head = Head(component=name, url=source.location, branch=source.branch)
+            found.setdefault((head.url, head.branch), head)
+    return tuple(found.values())
 
 
 def taken_along(push: Push, pushes: Iterable[Push]) -> tuple[Push, ...]:

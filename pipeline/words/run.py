@@ -29,6 +29,15 @@ class RunEnding(StrEnum):
     BUG = "bug"
 
 
+_WORST_FIRST = (
+    RunEnding.BUG,
+    RunEnding.INTERRUPTED,
+    RunEnding.TROUBLE,
+    RunEnding.BAD_INPUT,
+    RunEnding.FAILED,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
     """How one stage of a run went; ``summary`` in words, ``repeat`` a command to paste."""
@@ -72,6 +81,34 @@ def ending_of(error: BaseException | None) -> RunEnding:
         if isinstance(error, kind):
             return ending
     return RunEnding.BUG
+
+
+def gives_up_its_place(ending: RunEnding, *, of_push: bool) -> bool:
+    """Tell whether a run that ended so lets the next one compose.
+
+    What was no fault of the code is started again where it is of a push; it comes first then.
+    """
+    if ending in (RunEnding.RUNNING, RunEnding.OPEN):
+        return False
+    again = (RunEnding.TROUBLE, RunEnding.INTERRUPTED, RunEnding.BUG)
+    return not (of_push and ending in again)
+
+
+def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]:
+    """Tell how a run ended whose stages were given one by one, and what it failed in.
+
+    It passed when all did and the last one was there; without that it was interrupted.
+    """
+    for ending in _WORST_FIRST:
+        wrong = {name: one for name, one in stages.items() if one.ending is ending}
+        if wrong:
+            told = (
+                f"{name}: {one.summary}" if one.summary else name for name, one in wrong.items()
+            )
+            return ending, "; ".join(told)
+    if "promote" in stages:
+        return RunEnding.PASSED, ""
+    return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"
 
 
 def place_of(version: str) -> int:

@@ -67,15 +67,26 @@ def deciding_json(snapshot: Snapshot) -> str:
     return canonical_json(_deciding(snapshot))
 
 
+def manifest_digest(manifest: Manifest) -> str:
+    """Hash what a manifest says, not how it is written."""
+    value: dict[str, Any] = plain(manifest)
+    _strip_components(value)
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
 def _deciding(snapshot: Snapshot) -> dict[str, Any]:
     value: dict[str, Any] = plain(snapshot)
     value.pop("patches")
-    for component in value["manifest"]["components"]:
-        for ignored in ("line", "reasons", "irc_room"):
-            component.pop(ignored, None)
+    _strip_components(value["manifest"])
     for pin in value["pins"].values():
         _strip_pin(pin)
     return value
+
+
+def _strip_components(manifest: dict[str, Any]) -> None:
+    for component in manifest["components"]:
+        for ignored in ("line", "reasons", "irc_room"):
+            component.pop(ignored, None)
 
 
 def _strip_pin(pin: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pipeline.ports.log import ListSink, Log
 from pipeline.stages.resolve import ResolveRequest, ResolveResult, resolve
 from pipeline.words.errors import BadInput, Failed, Trouble
 from pipeline.words.manifest import Base, BaseKind, Child, Component, Manifest, Source, SourceKind
-from pipeline.words.refs import Key
+from pipeline.words.refs import Key, Revision
 from pipeline.words.snapshot import BasePin
 from tests.repos import GitRepo, closed_port, git_repo, git_source
 
@@ -311,3 +311,70 @@ def test_a_dead_server_is_not_hidden_by_what_was_fetched_before(
     assert isinstance(run(given, mirrors, log).failures["zlib"], Trouble)
     offline = run(given, mirrors, log, fetch=frozenset())
     assert set(offline.snapshot.pins) == {"zlib"}
+
+
+# From an earlier snapshot
+
+
+def test_only_what_is_named_moves_and_only_to_where_it_is_told(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path, sink: ListSink
+) -> None:
+    other = git_repo(tmp_path / "up" / "other")
+    given = manifest(
+        Component(name="zlib", source=git_source(upstream)),
+        Component(name="other", source=git_source(other)),
+    )
+    before = run(given, mirrors, log).snapshot
+    wanted = upstream.commit("wanted", file_txt="2\n")
+    upstream.commit("later", file_txt="3\n")
+    other.commit("later", file_txt="3\n")
+    sink.lines.clear()
+    at = {git_source(upstream): Revision(wanted)}
+    after = run(given, mirrors, log, fetch=frozenset(), known=before, at=at).snapshot
+    assert after.pins["zlib"].revision == wanted
+    assert after.pins["zlib"].subject == "wanted"
+    assert after.pins["other"] == before.pins["other"]
+    assert asked(sink) == 1, "only the mirror of what moves is fetched"
+
+
+def test_a_source_within_another_moves_alone(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    outer = git_repo(tmp_path / "up" / "outer")
+    child = Child(name="inner", source=git_source(upstream))
+    given = manifest(Component(name="outer", source=git_source(outer), children=(child,)))
+    before = run(given, mirrors, log).snapshot
+    moved = upstream.commit("moved", file_txt="2\n")
+    outer.commit("moved too", file_txt="2\n")
+    at = {git_source(upstream): Revision(moved)}
+    after = run(given, mirrors, log, fetch=frozenset(), known=before, at=at).snapshot
+    assert after.pins["outer"].children["inner"].revision == moved
+    assert after.pins["outer"].revision == before.pins["outer"].revision
+
+
+def test_what_an_earlier_snapshot_lacks_is_fetched(
+    mirrors: Mirrors, log: Log, upstream: GitRepo, tmp_path: Path
+) -> None:
+    other = git_repo(tmp_path / "up" / "other")
+    zlib = Component(name="zlib", source=git_source(upstream))
+    before = run(manifest(zlib), mirrors, log).snapshot
+    mirrors.fetch(git_source(other))
+    new = other.commit("new", file_txt="2\n")
+    both = manifest(zlib, Component(name="other", source=git_source(other)))
+    after = run(both, mirrors, log, fetch=frozenset(), known=before).snapshot
+    assert after.pins["other"].revision == new, "not what the mirror had"
+    assert after.pins["zlib"] == before.pins["zlib"]
+
+
+def test_patches_move_by_themselves(mirrors: Mirrors, log: Log, upstream: GitRepo) -> None:
+    patches = git_repo(upstream.path.parent / "patches", a_patch="1\n")
+    zlib = Component(name="zlib", source=git_source(upstream), patches=("a.patch",))
+    given = replace(manifest(zlib), patches=git_source(patches))
+    before = run(given, mirrors, log).snapshot
+    upstream.commit("later", file_txt="2\n")
+    moved = patches.commit("moved", a_patch="2\n")
+    at = {git_source(patches): Revision(moved)}
+    after = run(given, mirrors, log, fetch=frozenset(), known=before, at=at).snapshot
+    assert after.pins["zlib"].revision == before.pins["zlib"].revision
+    assert after.pins["zlib"].patches != before.pins["zlib"].patches
+    assert after.patches is not None and after.patches.revision == moved

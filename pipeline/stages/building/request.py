@@ -26,7 +26,9 @@ class BuildRequest:
     """``base`` is the variant to build in; ``into`` the run's directory for logs.
 
     ``noarch`` has the artifacts that a build for another architecture made of what is the same
-    for all; None: they are made here.
+    for all; None: they are made here. ``only`` are the components that are wanted, with what they
+    need; None: all. ``earlier`` is what became of some in the same run, which is not done again
+    where they were built or failed.
     """
 
     snapshot: Snapshot
@@ -37,6 +39,8 @@ class BuildRequest:
     jobs: int
     force: frozenset[str] = frozenset()
     noarch: Mapping[str, Artifact] | None = None
+    only: frozenset[str] | None = None
+    earlier: "Mapping[str, BuiltComponent]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

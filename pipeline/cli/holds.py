@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Holding a run, alone or beside others that do other parts of it; and cancelling one.
+
+Whoever cancels leaves a note in the run's directory, because a process in another process namespace
+can be reached by no signal. Whoever holds the run looks for the note.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.cli.house import House
+from pipeline.cli.passage import Passage
+from pipeline.cli.record import CANCEL, Cancel, read_cancel, read_record
+from pipeline.cli.repair import end_run
+from pipeline.ports import presence
+from pipeline.ports.files import Held, lock, write_text
+from pipeline.ports.workdir import RunDir
+from pipeline.words.errors import BadInput, Interrupted, Trouble
+from pipeline.words.records import to_json
+from pipeline.words.run import RunEnding
+
+_PATIENCE_S = 10.0
+"""At least so long is waited for a run: others look at its lock to see whether it was killed."""
+_LOOK_S = 0.2
+_GENTLY_S = 1.2
+"""What a process has to stop by itself before it is killed; all of it is to be over within 2 s."""
+_KILLED_S = 30.0
+_BEGIN_S = 120.0
+_GOES_ON = (RunEnding.RUNNING, RunEnding.OPEN)
+
+
+@contextmanager
+def begun(house: House, what: str, *, for_push: int | None = None) -> Iterator[RunDir]:
+    """Begin a run and hold it alone: its version, record and ticket come in one order for all.
+
+    That ``for_push`` is the push's before anything else; it may have a manifest of its own, so
+    that its record is yet to be written.
+    """
+    if for_push is None:
+        _ = house.manifest  # a wrong one is told before there is a run
+    with ExitStack() as stack:
+        with lock(house.workdir.lock("begin"), what="beginning a run", wait_s=_BEGIN_S):
+            run = house.workdir.new_run()
+            stack.enter_context(held_run(house, run, what, wait_s=0.0))
+            if for_push is None:
+                Passage(house, run)
+            else:
+                house.ledger.pushes.assign_run(for_push, run.version)
+        yield run
+
+
+@contextmanager
+def held_run(
+    house: House, run: RunDir, what: str, *, wait_s: float, shared: bool = False
+) -> Iterator[None]:
+    """Hold a run for the length of the ``with``, alone or sharing it with others.
+
+    Raises Held that names who has it, and Interrupted where it was cancelled; a cancel meanwhile
+    stops this process as SIGTERM does.
+    """
+    with ExitStack() as stack:
+        patience_s = max(wait_s, _PATIENCE_S)
+        try:
+            stack.enter_context(lock(run.lock, what=what, wait_s=patience_s, shared=shared))
+        except Held as held:
+            raise _named(house, run, held) from held
+        note = read_cancel(run)
+        if note is not None:
+            raise Interrupted(f"run {run.version} was cancelled by {note.by}")
+        stack.enter_context(_heeding(run))
+        yield
+
+
+def _named(house: House, run: RunDir, held: Held) -> Held:
+    """Say who holds a run: those that share it have left their names elsewhere."""
+    here = presence.look(house.workdir.tmp, but=house.tmp).here
+    names = [one for one in here if run.version in one]
+    return (
+        Held(f"run {run.version} is held by {', '.join(names)}", hint=held.hint) if names else held
+    )
+
+
+@contextmanager
+def _heeding(run: RunDir) -> Iterator[None]:
+    over = threading.Event()
+    thread = threading.Thread(target=_heed, args=(run.file(CANCEL), over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _heed(note: Path, over: threading.Event) -> None:
+    while not over.wait(_LOOK_S):
+        if note.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def cancel(house: House, run: RunDir, *, by: str) -> None:
+    """End all processes of a run, and the run itself as interrupted; nothing of it goes on later.
+
+    Raises BadInput for a run that has ended, Trouble where a process of it cannot be ended.
+    """
+    record = read_record(run) if run.file("run").is_file() else None
+    if record is not None and record.ending not in _GOES_ON:
+        raise BadInput(f"run {run.version} has ended: {record.ending}")
+    write_text(run.file(CANCEL), to_json(Cancel(by=by, when=time.time())))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(run.lock, what=f"cancelled by {by}", wait_s=_GENTLY_S))
+        except Held:
+            _kill_holders(run.lock)
+            try:
+                stack.enter_context(lock(run.lock, what=f"cancelled by {by}", wait_s=_KILLED_S))
+            except Held as held:
+                told = f"a process of run {run.version} does not end: {_named(house, run, held)}"
+                raise Trouble(told, hint="end it where it runs") from held
+        if run.file("run").is_file():
+            message = f"cancelled by {by}"
+            record = replace(read_record(run), ending=RunEnding.INTERRUPTED, message=message)
+            end_run(house, run, replace(record, ended=time.time(), hint=""), gives_up=True)
+
+
+def _kill_holders(path: Path) -> None:
+    """Kill whoever has a file open: with its parent dies all that it started."""
+    wanted = path.stat()
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) != os.getpid() and _has_open(process, wanted):
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _has_open(process: Path, wanted: os.stat_result) -> bool:
+    with suppress(OSError):  # it has ended, or is not ours
+        for handle in (process / "fd").iterdir():
+            with suppress(OSError):
+                found = handle.stat()
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return True
+    return False

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The line of snapshots: each push's is the one before it with just what was pushed moved.
+
+Runs are made in push order, one after the other under the line's lock, so that their versions are
+in that order, too. Whoever resolves a push resolves first what was pushed before it and has no run
+yet. What cannot be resolved holds nobody up: its run keeps the failure, and the push, when it is
+tried again, comes behind those that went on without it, in a run of its own that has all of them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pipeline.cli import chain
+from pipeline.cli.holds import begun, held_run
+from pipeline.cli.house import House
+from pipeline.cli.passage import Passage
+from pipeline.ports.files import lock, write_text
+from pipeline.ports.kept_manifests import read_manifest
+from pipeline.ports.log import file_sink
+from pipeline.ports.workdir import RunDir
+from pipeline.stages.base import BaseResult
+from pipeline.words.errors import BadInput, Ending, Failed, Interrupted
+from pipeline.words.manifest import Manifest
+from pipeline.words.push import Push, PushState, manifest_of, moves_of, taken_along
+from pipeline.words.records import from_json, to_json
+from pipeline.words.run import RunEnding, place_of
+from pipeline.words.snapshot import Snapshot
+
+WAIT_S = 1800.0
+"""How long to wait for others that resolve: each of them may have to wait for a server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """``push.json`` of a run, written when its push was resolved or could not be.
+
+    ``taken_along`` are the pushes that this one superseded, ``after`` is the run whose snapshot
+    it started from; empty for the first of a line.
+    """
+
+    push: int
+    taken_along: tuple[int, ...] = ()
+    after: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A push's run, and why not all of it could be resolved."""
+
+    run: RunDir
+    error: Ending | None = None
+
+
+def resolve_push(house: House, id: int, *, wait_s: float = WAIT_S) -> Taken:
+    """Have the run of a push, resolved, and before it those of the pushes before it.
+
+    Raises Interrupted for a push that was superseded, and Trouble for a line that is held for
+    longer than ``wait_s``.
+    """
+    with lock(house.workdir.lock("line"), what=f"resolve --push {id}", wait_s=wait_s):
+        push = house.ledger.pushes.get(id)
+        if push.state is PushState.SUPERSEDED:
+            raise Interrupted(f"push {id} was superseded by push {push.superseded_by}")
+        done = read_pushed(house, push)
+        if done is not None and not done.failed:
+            assert push.run is not None
+            return Taken(run=house.workdir.run(push.run))
+        for earlier in house.ledger.pushes.open():
+            if earlier.id < id and read_pushed(house, earlier) is None:
+                taken = _resolve(house, earlier)
+                if taken.error is not None:
+                    what = f"push {earlier.id} could not be resolved, others go on without it"
+                    house.log.warning(what, about=earlier.component)
+        return _resolve(house, push)
+
+
+def read_pushed(house: House, push: Push) -> Pushed | None:
+    """Tell how a push was resolved; None for one that was not yet, or killed while it was."""
+    if push.run is None or not house.workdir.is_run(push.run):
+        return None
+    path = house.workdir.run(push.run).file("push")
+    if not path.is_file():
+        return None
+    return from_json(Pushed, path.read_bytes(), where=str(path))
+
+
+def _resolve(house: House, push: Push) -> Taken:
+    with _run_of(house, push) as run:
+        return _resolve_in(house, push, run)
+
+
+def _resolve_in(house: House, push: Push, run: RunDir) -> Taken:
+    run.file("push").unlink(missing_ok=True)
+    along = taken_along(push, house.ledger.pushes.superseded())
+    before = line_before(house, run.version)
+    error = None
+    with file_sink(run.log) as file, house.log.also(file):
+        try:
+            house.manifest = _manifest(house, (*along, push), before)
+            passage = Passage(house, run)
+            with _ending(passage):
+                _work(passage, push, along, before)
+        except Interrupted:
+            raise
+        except Ending as caught:
+            error = caught
+            house.log.error(str(caught), about=push.component)
+    pushed = Pushed(
+        push=push.id,
+        taken_along=tuple(one.id for one in along),
+        after=before.version if before else "",
+        failed=str(error or ""),
+    )
+    write_text(run.file("push"), to_json(pushed))
+    return Taken(run=run, error=error)
+
+
+@contextlib.contextmanager
+def _run_of(house: House, push: Push) -> Iterator[RunDir]:
+    """Hold a push's own run once more, or make it one: behind what was resolved since then."""
+    what = f"ostci resolve --push {push.id}"
+    if push.run is not None and house.workdir.is_run(push.run):
+        newest = next(_snapshots(house), None)
+        if newest is None or place_of(newest.version) <= place_of(push.run):
+            own = house.workdir.run(push.run)
+            with held_run(house, own, what, wait_s=0.0):
+                yield own
+            return
+    with begun(house, what, for_push=push.id) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _ending(passage: Passage) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        passage.end(error)
+        raise
+    passage.end(None, RunEnding.OPEN)
+
+
+def _work(passage: Passage, push: Push, along: tuple[Push, ...], before: RunDir | None) -> None:
+    house = passage.house
+    moves = moves_of((*along, push), house.manifest)
+    for one in (*along, push):
+        house.log.fact(_in_words(one, push), about=one.component)
+    if before is None or moves.base or not _take_base(passage, before):
+        chain.base(passage)
+    if before is None:
+        chain.resolve(passage, fetch=None, overrides={}, at=moves.at)
+        return
+    known = line_snapshot(before)
+    try:
+        chain.resolve(passage, fetch=moves.fetch, overrides={}, known=known, at=moves.at)
+    except Ending:
+        if passage.run.file("snapshot").is_file():
+            passage.write("line", _filled(passage.snapshot, known))
+        raise
+
+
+def _in_words(one: Push, push: Push) -> str:
+    told = f"push {one.id}: {one.before[:12] or 'nothing'} → {one.after[:12] or 'newest'}"
+    told += f" on {one.branch}" if one.branch else ""
+    told += ", rewritten" if one.rewritten else ""
+    return told + (f", superseded by push {push.id}" if one.id != push.id else "")
+
+
+def _take_base(passage: Passage, before: RunDir) -> bool:
+    """Take the base of the run before as it is; tells whether that could be done."""
+    path = before.file("base")
+    if not path.is_file():
+        return False
+    found = from_json(BaseResult, path.read_bytes(), where=str(path))
+    repo = passage.house.repo
+    if not all(repo.has_commit(commit) for commit in found.variants.values()):
+        return False
+    with passage.stage("base"):
+        passage.write("base", replace(found, cached=True))
+        passage.tell(f"{found.pin.key[:12]} as in run {before.version}")
+    return True
+
+
+@contextlib.contextmanager
+def attempting(house: House, id: int) -> Iterator[Push]:
+    """Attempt a push by hand, also once more; it has its ending at the end of the ``with``.
+
+    One that was stopped waits again, and so does one that a killed process left.
+    """
+    pushes = house.ledger.pushes
+    push = pushes.get(id)
+    if push.state is PushState.SUPERSEDED:
+        raise Interrupted(f"push {id} was superseded by push {push.superseded_by}")
+    pushes.begin_attempt(id, again=True)
+    try:
+        yield push
+    except (Failed, BadInput) as error:
+        pushes.end(id, PushState.DONE, str(error))
+        raise
+    except (Interrupted, KeyboardInterrupt):
+        pushes.end(id, PushState.WAITING, "it was stopped")
+        raise
+    except Exception as error:
+        pushes.end(id, PushState.TROUBLE, str(error) or type(error).__name__)
+        raise
+    pushes.end(id, PushState.DONE)
+
+
+# The line
+
+
+def line_before(house: House, version: str) -> RunDir | None:
+    """Find the newest run before one whose snapshot others can start from."""
+    place = place_of(version)
+    return next((run for run in _snapshots(house) if place_of(run.version) < place), None)
+
+
+def newest_of_line(house: House) -> RunDir | None:
+    """Find the newest run whose snapshot others can start from."""
+    return next(_snapshots(house), None)
+
+
+def _snapshots(house: House) -> Iterator[RunDir]:
+    """List runs of the line, newest first: those with working copies in them are of no line."""
+    for version in reversed(house.workdir.versions()):
+        run = house.workdir.run(version)
+        if not run.file("snapshot").is_file() or not run.file("resolve").is_file():
+            continue
+        left = from_json(chain.Resolved, run.file("resolve").read_bytes(), where=str(run.path))
+        if not left.overrides:
+            yield run
+
+
+def line_snapshot(run: RunDir) -> Snapshot:
+    """Read what others start from: for what could not be resolved, what was there before."""
+    path = run.file("line") if run.file("line").is_file() else run.file("snapshot")
+    return from_json(Snapshot, path.read_bytes(), where=str(path))
+
+
+def _filled(snapshot: Snapshot, known: Snapshot) -> Snapshot:
+    """Put earlier pins where a snapshot has none, for components of the same source."""
+    earlier = {one.name: one for one in known.manifest.components}
+    pins = dict(snapshot.pins)
+    for one in snapshot.manifest.components:
+        same = one.name in earlier and earlier[one.name].source == one.source
+        if one.name not in pins and same and one.name in known.pins:
+            pins[one.name] = known.pins[one.name]
+    patches = snapshot.patches or known.patches
+    return replace(snapshot, pins=pins, patches=patches)
+
+
+def _manifest(house: House, pushes: tuple[Push, ...], before: RunDir | None) -> Manifest:
+    """Tell the manifest of a push's run: a pushed one, else the line's, else as it is now."""
+    digest = manifest_of(pushes)
+    if digest:
+        return read_manifest(house.workdir.manifests, digest)
+    return house.manifest if before is None else line_snapshot(before).manifest
