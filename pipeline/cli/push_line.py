@@ -8,25 +8,33 @@ tried again, comes behind those that went on without it, in a run of its own tha
 """
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.cli import chain
 from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
+from pipeline.cli.line import filled, line_before, line_snapshot, newest_of_line
 from pipeline.cli.passage import Passage
+from pipeline.cli.push_depends import later_one, unmet
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.kept_manifests import read_manifest
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.base import BaseResult
-from pipeline.words.errors import BadInput, Ending, Failed, Interrupted
+from pipeline.words.depends_on import Dependency
+from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest
 from pipeline.words.push import Push, PushState, manifest_of, moves_of, taken_along
 from pipeline.words.records import from_json, to_json
 from pipeline.words.run import RunEnding, place_of
-from pipeline.words.snapshot import Snapshot
 
+DEPENDS_S = 3600.0
+"""How long after a push what it depends on may come."""
+_LOOK_S = 0.5
+_MOST = 1000
 WAIT_S = 1800.0
 """How long to wait for others that resolve: each of them may have to wait for a server."""
 
@@ -53,27 +61,93 @@ class Taken:
     error: Ending | None = None
 
 
-def resolve_push(house: House, id: int, *, wait_s: float = WAIT_S) -> Taken:
+def resolve_push(
+    house: House, id: int, *, wait_s: float = WAIT_S, depends_s: float = DEPENDS_S
+) -> Taken:
     """Have the run of a push, resolved, and before it those of the pushes before it.
 
-    Raises Interrupted for a push that was superseded, and Trouble for a line that is held for
-    longer than ``wait_s``.
+    Raises Interrupted for a push that was superseded, Trouble for a line that is held for longer
+    than ``wait_s``, and for one whose dependency is not pushed within ``depends_s`` of itself.
     """
-    with lock(house.workdir.lock("line"), what=f"resolve --push {id}", wait_s=wait_s):
+    told: tuple[Dependency, ...] = ()
+    while True:
+        with lock(house.workdir.lock("line"), what=f"resolve --push {id}", wait_s=wait_s):
+            taken = _resolve_in_order(house, id)
+        if isinstance(taken, Taken):
+            return taken
         push = house.ledger.pushes.get(id)
-        if push.state is PushState.SUPERSEDED:
-            raise Interrupted(f"push {id} was superseded by push {push.superseded_by}")
-        done = read_pushed(house, push)
-        if done is not None and not done.failed:
-            assert push.run is not None
-            return Taken(run=house.workdir.run(push.run))
-        for earlier in house.ledger.pushes.open():
-            if earlier.id < id and read_pushed(house, earlier) is None:
-                taken = _resolve(house, earlier)
-                if taken.error is not None:
-                    what = f"push {earlier.id} could not be resolved, others go on without it"
-                    house.log.warning(what, about=earlier.component)
+        names = ", ".join(map(str, taken))
+        if time.time() >= push.received + depends_s:
+            what = f"push {id} depends on {names}, which is not there after {depends_s:.0f} s"
+            raise Trouble(what, where=push.component, hint="push it, then this one once more")
+        if taken != told:
+            house.log.fact(f"waits for {names}", about=push.component)
+            told = taken
+        # Another process records what we wait for.
+        threading.Event().wait(_LOOK_S)
+
+
+def _resolve_in_order(house: House, id: int) -> Taken | tuple[Dependency, ...]:
+    """Resolve what comes before a push, and it; tells what it waits for if it does."""
+    pushes = house.ledger.pushes
+    push = pushes.get(id)
+    _raise_superseded(push)
+    done = read_pushed(house, push)
+    if done is not None and not done.failed:
+        assert push.run is not None
+        return Taken(run=house.workdir.run(push.run))
+    newest = newest_of_line(house)
+    if newest is not None:
+        # As it is now it may be broken.
+        house.manifest = line_snapshot(newest).manifest
+    for earlier in pushes.open():
+        if earlier.id < id and read_pushed(house, earlier) is None:
+            _resolve_earlier(house, earlier, push)
+    left = _unmet(house, push)
+    if not left:
         return _resolve(house, push)
+    later = later_one(left, push, [one for one in pushes.open() if not _is_resolved(house, one)])
+    if later is not None:
+        _give_way(house, push, later)
+        _raise_superseded(pushes.get(id))
+    return left
+
+
+def _resolve_earlier(house: House, earlier: Push, push: Push) -> None:
+    """Resolve what is before a push, or let it come along; nothing that happens to it is ours."""
+    left = _unmet(house, earlier)
+    if left:
+        if later_one(left, earlier, [push]) is not None:
+            _give_way(house, earlier, push)
+        return
+    if _resolve(house, earlier).error is not None:
+        what = f"push {earlier.id} could not be resolved, others go on without it"
+        house.log.warning(what, about=earlier.component)
+
+
+def _unmet(house: House, push: Push) -> tuple[Dependency, ...]:
+    newest = newest_of_line(house)
+    known = line_snapshot(newest) if newest else None
+    along = taken_along(push, house.ledger.pushes.superseded())
+    return unmet(house, push, along, known, lambda one: _is_resolved(house, one))
+
+
+def _is_resolved(house: House, push: Push) -> bool:
+    done = read_pushed(house, push)
+    return done is not None and not done.failed
+
+
+def _give_way(house: House, push: Push, to: Push) -> None:
+    message = f"it depends on push {to.id}, whose run has both"
+    state = PushState.SUPERSEDED
+    house.ledger.pushes.end(push.id, state, message, to.id, even_begun=True)
+    house.log.fact(f"push {push.id}: {message}", about=push.component)
+
+
+def _raise_superseded(push: Push) -> None:
+    if push.state is PushState.SUPERSEDED:
+        why = f": {push.message}" if push.message else ""
+        raise Interrupted(f"push {push.id} was superseded by push {push.superseded_by}{why}")
 
 
 def read_pushed(house: House, push: Push) -> Pushed | None:
@@ -92,7 +166,8 @@ def _resolve(house: House, push: Push) -> Taken:
 
 
 def _resolve_in(house: House, push: Push, run: RunDir) -> Taken:
-    run.file("push").unlink(missing_ok=True)
+    for left in ("push", "line"):
+        run.file(left).unlink(missing_ok=True)
     along = taken_along(push, house.ledger.pushes.superseded())
     before = line_before(house, run.version)
     error = None
@@ -122,7 +197,7 @@ def _run_of(house: House, push: Push) -> Iterator[RunDir]:
     """Hold a push's own run once more, or make it one: behind what was resolved since then."""
     what = f"ostci resolve --push {push.id}"
     if push.run is not None and house.workdir.is_run(push.run):
-        newest = next(_snapshots(house), None)
+        newest = newest_of_line(house)
         if newest is None or place_of(newest.version) <= place_of(push.run):
             own = house.workdir.run(push.run)
             with held_run(house, own, what, wait_s=0.0):
@@ -144,9 +219,15 @@ def _ending(passage: Passage) -> Iterator[None]:
 
 def _work(passage: Passage, push: Push, along: tuple[Push, ...], before: RunDir | None) -> None:
     house = passage.house
-    moves = moves_of((*along, push), house.manifest)
+    moving = []
     for one in (*along, push):
         house.log.fact(_in_words(one, push), about=one.component)
+        further = _further(house, one, (*along, push))
+        if further is None:
+            moving.append(one)
+        else:
+            house.log.fact(f"push {further.id} moved it further already", about=one.component)
+    moves = moves_of(moving, house.manifest)
     if before is None or moves.base or not _take_base(passage, before):
         chain.base(passage)
     if before is None:
@@ -157,8 +238,21 @@ def _work(passage: Passage, push: Push, along: tuple[Push, ...], before: RunDir 
         chain.resolve(passage, fetch=moves.fetch, overrides={}, known=known, at=moves.at)
     except Ending:
         if passage.run.file("snapshot").is_file():
-            passage.write("line", _filled(passage.snapshot, known))
+            passage.write("line", filled(passage.snapshot, known))
         raise
+
+
+def _further(house: House, push: Push, together: tuple[Push, ...]) -> Push | None:
+    """Find a newer push of the same branch that is in the line: one tried again moves none back."""
+    for other in reversed(house.ledger.pushes.newest(_MOST)):
+        if other.id <= push.id:
+            break
+        same = (other.url, other.branch, other.component) == (
+            *(push.url, push.branch, push.component),
+        )
+        if same and other not in together and _is_resolved(house, other):
+            return other
+    return None
 
 
 def _in_words(one: Push, push: Push) -> str:
@@ -191,8 +285,7 @@ def attempting(house: House, id: int) -> Iterator[Push]:
     """
     pushes = house.ledger.pushes
     push = pushes.get(id)
-    if push.state is PushState.SUPERSEDED:
-        raise Interrupted(f"push {id} was superseded by push {push.superseded_by}")
+    _raise_superseded(push)
     pushes.begin_attempt(id, again=True)
     try:
         yield push
@@ -206,49 +299,6 @@ def attempting(house: House, id: int) -> Iterator[Push]:
         pushes.end(id, PushState.TROUBLE, str(error) or type(error).__name__)
         raise
     pushes.end(id, PushState.DONE)
-
-
-# The line
-
-
-def line_before(house: House, version: str) -> RunDir | None:
-    """Find the newest run before one whose snapshot others can start from."""
-    place = place_of(version)
-    return next((run for run in _snapshots(house) if place_of(run.version) < place), None)
-
-
-def newest_of_line(house: House) -> RunDir | None:
-    """Find the newest run whose snapshot others can start from."""
-    return next(_snapshots(house), None)
-
-
-def _snapshots(house: House) -> Iterator[RunDir]:
-    """List runs of the line, newest first: those with working copies in them are of no line."""
-    for version in reversed(house.workdir.versions()):
-        run = house.workdir.run(version)
-        if not run.file("snapshot").is_file() or not run.file("resolve").is_file():
-            continue
-        left = from_json(chain.Resolved, run.file("resolve").read_bytes(), where=str(run.path))
-        if not left.overrides:
-            yield run
-
-
-def line_snapshot(run: RunDir) -> Snapshot:
-    """Read what others start from: for what could not be resolved, what was there before."""
-    path = run.file("line") if run.file("line").is_file() else run.file("snapshot")
-    return from_json(Snapshot, path.read_bytes(), where=str(path))
-
-
-def _filled(snapshot: Snapshot, known: Snapshot) -> Snapshot:
-    """Put earlier pins where a snapshot has none, for components of the same source."""
-    earlier = {one.name: one for one in known.manifest.components}
-    pins = dict(snapshot.pins)
-    for one in snapshot.manifest.components:
-        same = one.name in earlier and earlier[one.name].source == one.source
-        if one.name not in pins and same and one.name in known.pins:
-            pins[one.name] = known.pins[one.name]
-    patches = snapshot.patches or known.patches
-    return replace(snapshot, pins=pins, patches=patches)
 
 
 def _manifest(house: House, pushes: tuple[Push, ...], before: RunDir | None) -> Manifest:

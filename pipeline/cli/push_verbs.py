@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pipeline.cli import chain, push_line
 from pipeline.cli.house import House
+from pipeline.cli.line import line_snapshot, newest_of_line
 from pipeline.cli.open import open_house, open_with_sink
 from pipeline.cli.record import read_record
 from pipeline.cli.repair import locked
@@ -75,8 +76,8 @@ def new_push(house: House, component: str, after: str) -> NewPush:
     Raises BadInput for what the manifest has not, Failed for a revision that is not there.
     """
     manifest = house.manifest
-    newest = push_line.newest_of_line(house)
-    known = push_line.line_snapshot(newest) if newest else None
+    newest = newest_of_line(house)
+    known = line_snapshot(newest) if newest else None
     if component == MANIFEST:
         return new_manifest(house, known)
     if component == BASE:
@@ -157,7 +158,7 @@ def do_pushes(options: argparse.Namespace) -> int:
     for line in table(found, time.time()):
         print(line)
     if not found:
-        words = "nothing waits" if options.open else "no pushes yet"
+        words = "nothing waits" if options.open else "no pushes yet; look for some: ostci watch"
         print(words)
     return EXIT_PASSED
 

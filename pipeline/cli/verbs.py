@@ -203,6 +203,14 @@ def _pushes(parser: Parser) -> None:
     _json(parser)
 
 
+def _watch(parser: Parser) -> None:
+    parser.add_argument("--once", action="store_true", help="look once, and end")
+    parser.add_argument(
+        "--every", type=float, default=60.0, metavar="SECONDS", help="how long a round takes"
+    )
+    _json(parser)
+
+
 def _show(parser: Parser) -> None:
     parser.add_argument(
         "what",
@@ -296,6 +304,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "go the whole way: base, resolve, plan, build, compose, disk, test, promote",
         "ostci -C work run --override zlib=../zlib",
         _run,
+    ),
+    (
+        "watch",
+        "watching",
+        "look where branches are, and record what was pushed",
+        "ostci -C work watch --once",
+        _watch,
     ),
     (
         "push",

@@ -92,12 +92,18 @@ class PushLedger:
             connection.execute(_set(id).values(run=version))
 
     def end(
-        self, id: int, state: PushState, message: str = "", superseded_by: int | None = None
+        self,
+        id: int,
+        state: PushState,
+        message: str = "",
+        superseded_by: int | None = None,
+        *,
+        even_begun: bool = False,
     ) -> bool:
         """Give a push its ending, or back to those that wait; tells whether that was done.
 
-        What is superseded must still be waiting; for one that was begun, nothing is changed. Its
-        run composes nothing any more, so that those behind it need not wait for it.
+        What is superseded must still be waiting, unless ``even_begun``, and stays so, whatever
+        its run comes to. It composes nothing any more: those behind it need not wait for it.
         """
         values = {
             "state": state,
@@ -105,8 +111,8 @@ class PushLedger:
             "superseded_by": superseded_by,
             "ended": None if state in OPEN else time.time(),
         }
-        statement = _set(id)
-        if state is PushState.SUPERSEDED:
+        statement = _set(id).where(_PUSH.c.state != PushState.SUPERSEDED)
+        if state is PushState.SUPERSEDED and not even_begun:
             statement = statement.where(_PUSH.c.state == PushState.WAITING)
         with self._database.writing() as connection:
             push = _one(connection, id)

@@ -52,11 +52,15 @@ def _dependency(text: str) -> Dependency:
 
 def is_met_by(dependency: Dependency, push: Push) -> bool:
     """Tell whether a push is the one that is depended on."""
-    named = {push.component, _bare(push.url)}
-    if dependency.name not in named and _bare(dependency.name) not in named:
+    if not is_named(dependency, push.component, push.url):
         return False
     revisions = (push.after, *push.commits)
     return any(one.startswith(dependency.revision) for one in revisions)
+
+
+def is_named(dependency: Dependency, component: str, url: str) -> bool:
+    """Tell whether a dependency means a component, or the repository at a URL."""
+    return dependency.name == component or _bare(dependency.name) == _bare(url)
 
 
 def _bare(url: str) -> str:

@@ -266,6 +266,8 @@ class Manifest:
     conflicts: Conflicts = Conflicts.WARN
     triggers: tuple[Trigger, ...] = ()
     unit: str = "push"
+    queue_bound: int = 0
+    """How many pushes may wait before the oldest are superseded; 0: all that come."""
     original_version: int | None = None
     """The original's ``00ostbuild-manifest-version``; set when the manifest declares it."""
 

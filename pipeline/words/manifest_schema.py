@@ -306,6 +306,7 @@ class ManifestKeys(Keys):
     conflicts: Literal["warn", "fatal"] = Field("warn", description="a path of two components")
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")
     unit: Literal["push", "commit"] = Field("push", description="what gets a run of its own")
+    queue_bound: int = Field(0, ge=0, description="of more pushes that wait, old ones give way")
     build_epoch: BuildEpochKeys = Field(BuildEpochKeys(), description="force rebuilds")
     initramfs_build_epoch: EpochKeys = Field(EpochKeys(), description="force the initramfs")
     installed_tests_components: list[Name] = Field(

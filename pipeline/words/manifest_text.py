@@ -137,6 +137,7 @@ def _read(text: str, name: str, relative_to: str) -> tuple[Findings, _Found]:
         conflicts=Conflicts(keys.conflicts),
         triggers=triggers,
         unit=keys.unit,
+        queue_bound=keys.queue_bound,
         original_version=keys.original_version if original else None,
     )
     return findings, _Found(manifest=manifest, files=files)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.push_line import resolve_push
+from pipeline.cli.line import line_snapshot
+from pipeline.cli.push_line import attempting, resolve_push
 from pipeline.cli.push_verbs import new_push
-from pipeline.words.errors import Failed, Interrupted
+from pipeline.cli.record import read_record
+from pipeline.words.errors import Failed, Interrupted, Trouble
 from pipeline.words.push import NewPush, Push, PushState
-from pipeline.words.run import place_of
+from pipeline.words.run import RunEnding, place_of
 from tests.repos import wait_until
 from tests.town import Town
 
@@ -159,6 +161,27 @@ def test_what_cannot_be_had_holds_nobody_up_and_comes_behind(town: Town) -> None
     assert town.pins(again)["zlib"] == broken.after
 
 
+def test_a_push_that_could_not_be_had_is_in_the_line_when_it_is_tried_again(town: Town) -> None:
+    broken = push(town, "zlib")
+    mirrors = town.root / "work" / "mirrors"
+    (mirror,) = mirrors.rglob("zlib*.bare")
+    mirror.rename(mirror.with_suffix(".gone"))
+    town.repos["zlib"].path.rename(town.root / "away")
+    house = town.house()
+    taken = resolve_push(house, broken.id)
+    assert isinstance(taken.error, Trouble)
+    assert str(taken.error) == read_record(taken.run).message
+    assert line_snapshot(taken.run).pins["zlib"].revision == broken.before
+    house.ledger.close()
+    (town.root / "away").rename(town.repos["zlib"].path)
+    assert resolve(town, broken.id) == taken.run.version, "nobody came between: the same run"
+    other = push(town, "png")
+    assert town.pins(resolve(town, other.id)) == {
+        **town.pins(taken.run.version),
+        "png": other.after,
+    }
+
+
 def test_a_revision_that_is_not_there_fails_its_own_run_alone(town: Town) -> None:
     made = push(town, "zlib")
     house = town.house()
@@ -222,3 +245,55 @@ def test_many_that_resolve_at_once_keep_push_order(town: Town) -> None:
     assert sorted(runs, key=place_of) == runs
     for old, new, one in zip(runs, runs[1:], made[1:], strict=False):
         assert moved(town, old, new) == {one.component}
+
+
+# The whole way
+
+
+def test_a_run_for_a_push_gives_it_its_ending(town: Town) -> None:
+    made = push(town, "zlib")
+    # The base has no shell: nothing can be built in it.
+    said = town.ostci("run", "--push", str(made.id), code=3)
+    (row,) = town.pushes()
+    assert row.state is PushState.TROUBLE and row.attempts == 1
+    assert row.message and row.message in said
+    record = read_record(town.house().workdir.run(str(row.run)))
+    assert (record.ending, record.message) == (RunEnding.TROUBLE, row.message)
+    assert town.pins(record.version)["zlib"] == made.after
+    town.ostci("run", "--push", str(made.id), code=3)
+    (again,) = town.pushes()
+    assert (again.run, again.attempts) == (row.run, 2), "once more, in the same run"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (None, PushState.DONE),
+        (Failed("red"), PushState.DONE),
+        (Trouble("no disk"), PushState.TROUBLE),
+        (ZeroDivisionError("a bug"), PushState.TROUBLE),
+        (Interrupted("stopped"), PushState.WAITING),
+        (KeyboardInterrupt(), PushState.WAITING),
+    ],
+)
+def test_an_attempt_ends_as_its_run_did(
+    tmp_path: Path, error: BaseException | None, state: PushState
+) -> None:
+    town = Town.make(tmp_path, "zlib")
+    house = town.house()
+    made = house.ledger.pushes.add(new_push(house, "zlib", ""))
+
+    def attempt() -> None:
+        with attempting(house, made.id):
+            assert house.ledger.pushes.get(made.id).state is PushState.RUNNING
+            if error is not None:
+                raise error
+
+    if error is None:
+        attempt()
+    else:
+        with pytest.raises(type(error)):
+            attempt()
+    row = house.ledger.pushes.get(made.id)
+    assert (row.state, row.attempts) == (state, 1)
+    assert str(error or "") in row.message or state is PushState.WAITING

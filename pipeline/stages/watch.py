@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Watch: look where the branches of a manifest are, and record what was pushed.
+
+Every server is asked once a round, several at once; fetched is only what moved. A push is in the
+ledger as soon as its server has answered, and what is wrong with one server is held against that
+alone: it is looked at again in the next round, and nothing was lost.
+"""
+
+import contextvars
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.ports.git import Mirrors
+from pipeline.ports.git_heads import read_heads
+from pipeline.ports.git_history import read_history
+from pipeline.ports.kept_manifests import keep_manifest
+from pipeline.ports.ledger_pushes import PushLedger
+from pipeline.ports.log import Log
+from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
+from pipeline.words.manifest import Manifest, Source, SourceKind
+from pipeline.words.push import (
+    BASE,
+    MANIFEST,
+    Head,
+    NewPush,
+    Push,
+    PushState,
+    Via,
+    heads_of,
+    pushes_of,
+    to_supersede,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchRequest:
+    """``urls`` are the servers to ask; None is all. ``via`` is told of what is found."""
+
+    manifest: Manifest
+    urls: frozenset[str] | None = None
+    via: Via = Via.POLL
+    jobs: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchResult:
+    """What a round found: pushes in push order, branches seen first, gone, and servers in trouble.
+
+    ``problems`` are by URL.
+    """
+
+    pushes: tuple[Push, ...] = ()
+    baselines: tuple[Head, ...] = ()
+    gone: tuple[Head, ...] = ()
+    problems: Mapping[str, Ending] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What one server said: where each head is, and what its move became."""
+
+    moved: tuple[tuple[Head, str, tuple[NewPush, ...]], ...] = ()
+    gone: tuple[Head, ...] = ()
+
+
+def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: Log) -> WatchResult:
+    """Look at all servers once and record what was pushed."""
+    known = pushes.heads()
+    by_url: dict[str, list[Head]] = defaultdict(list)
+    for head in heads_of(request.manifest):
+        if request.urls is None or head.url in request.urls:
+            by_url[head.url].append(head)
+    recorded: list[Push] = []
+    baselines: list[Head] = []
+    gone: list[Head] = []
+    problems: dict[str, Ending] = {}
+    with log.step(f"{len(by_url)} servers"), ThreadPoolExecutor(request.jobs) as pool:
+        futures = {
+            pool.submit(
+                contextvars.copy_context().run, _ask, heads, known, request, mirrors
+            ): heads[0]
+            for heads in by_url.values()
+        }
+        for future in as_completed(futures):
+            first = futures[future]
+            try:
+                found = future.result()
+            except Interrupted:
+                raise
+            except (Failed, Trouble, BadInput) as error:
+                problems[first.url] = error
+                log.warning(str(error), about=first.component)
+                continue
+            gone += found.gone
+            for head, revision, made in found.moved:
+                recorded += pushes.note_head(head.url, head.branch, revision, made)
+                if (head.url, head.branch) not in known:
+                    baselines.append(head)
+    for push in sorted(recorded, key=lambda one: one.id):
+        log.fact(f"push {push.id}: {push.before[:12]} → {push.after[:12]}", about=push.component)
+    return WatchResult(
+        pushes=tuple(sorted(recorded, key=lambda one: one.id)),
+        baselines=tuple(baselines),
+        gone=tuple(gone),
+        problems=problems,
+    )
+
+
+def _ask(
+    heads: Sequence[Head],
+    known: Mapping[tuple[str, str], str],
+    request: WatchRequest,
+    mirrors: Mirrors,
+) -> _Found:
+    """Ask one server where its heads are, and fetch what moved."""
+    url = heads[0].url
+    began = time.monotonic()
+    there = read_heads(url, [head.branch for head in heads], git=mirrors.git)
+    moved = []
+    for head in heads:
+        before, after = known.get((url, head.branch)), there.get(head.branch)
+        if after is None or after == before:
+            continue
+        made: tuple[NewPush, ...] = ()
+        if before is not None:
+            source = Source(kind=SourceKind.GIT, location=url, revision=after)
+            mirrors.fetch(source, max_age_s=time.monotonic() - began)
+            history = read_history(mirrors.path(source), before, after, git=mirrors.git)
+            unit = request.manifest.unit
+            made = pushes_of(head, before, after, history, unit=unit, via=request.via)
+        moved.append((head, after, made))
+    gone = tuple(head for head in heads if head.branch not in there)
+    return _Found(moved=tuple(moved), gone=gone)
+
+
+# What is no branch
+
+
+def note_manifest(
+    manifest: Manifest, path: Path, known: str, *, pushes: PushLedger, directory: Path
+) -> tuple[Push, ...]:
+    """Record the push of a manifest that is not as it was seen last, and keep it.
+
+    ``known`` is the digest of what the newest run goes by: one edited before anybody watched is
+    pushed all the same.
+    """
+    digest = keep_manifest(directory, manifest)
+    return _note(str(path), MANIFEST, Via.MANIFEST, known, digest, pushes)
+
+
+def note_base(name: str, key: str, known: str, *, pushes: PushLedger) -> tuple[Push, ...]:
+    """Record the push of a base whose inputs are not as they were seen last, as by an update."""
+    return _note(name, BASE, Via.BASE, known, key, pushes)
+
+
+def _note(
+    url: str, component: str, via: Via, known: str, now: str, pushes: PushLedger
+) -> tuple[Push, ...]:
+    before = pushes.heads().get((url, f"{component}:"), known)
+    made = NewPush(component=component, url=url, branch="", before=before, after=now, via=via)
+    is_move = before not in ("", now)
+    return pushes.note_head(url, f"{component}:", now, [made] if is_move else [])
+
+
+# What waits
+
+
+def supersede(pushes: PushLedger, bound: int, *, log: Log) -> Mapping[int, int]:
+    """Let the oldest of too many waiting pushes give way; tells which to which."""
+    waiting = pushes.waiting()
+    done = {}
+    for old, newer in to_supersede(waiting, bound).items():
+        message = f"{len(waiting)} waited, {bound} may: push {newer} takes it along"
+        if pushes.end(old, PushState.SUPERSEDED, message, newer):
+            done[old] = newer
+            log.warning(f"push {old} is superseded by push {newer}: {message}")
+    return done

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Rounds over real repositories: every push is recorded once, whatever else goes wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.watching import Round, look
+from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.push import Push, PushState, Via
+from tests.town import Town
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    """Three repositories that nobody has looked at yet."""
+    return Town.make(tmp_path, "zlib", "png", "hello")
+
+
+def watch(town: Town) -> Round:
+    """Look once, as a new command does."""
+    house = town.house()
+    found, _ = look(house)
+    house.ledger.close()
+    return found
+
+
+def told(pushes: "tuple[Push, ...] | list[Push]") -> list[tuple[str, str, str]]:
+    return [(push.component, push.before, push.after) for push in pushes]
+
+
+def test_a_branch_seen_first_is_a_baseline_and_then_what_moves_is_a_push(town: Town) -> None:
+    first = watch(town)
+    assert (first.pushes, first.baselines) == ((), 3)
+    assert watch(town) == Round()
+    before = town.repos["zlib"].git("rev-parse", "HEAD")
+    one = town.repos["zlib"].commit("one")
+    two = town.repos["zlib"].commit("two")
+    (push,) = watch(town).pushes
+    assert (push.before, push.after, push.commits) == (before, two, (one, two))
+    assert (push.via, push.rewritten, push.branch) == (Via.POLL, False, "main")
+    assert watch(town) == Round()
+
+
+def test_only_what_moved_is_fetched(town: Town) -> None:
+    watch(town)
+    town.repos["png"].commit("new")
+    town.sink.lines.clear()
+    watch(town)
+    fetches = [text for text in town.sink.texts() if " fetch " in text]
+    assert len(fetches) == 1 and "/png" in fetches[0], fetches
+
+
+def test_each_commit_is_a_push_where_the_manifest_says_so(town: Town) -> None:
+    town.write_manifest("zlib", "png", "hello", more="unit: commit")
+    watch(town)
+    repo = town.repos["zlib"]
+    one = repo.commit("one")
+    repo.git("checkout", "--quiet", "-b", "side")
+    side = repo.commit("side", side="1\n")
+    repo.git("checkout", "--quiet", "main")
+    two = repo.commit("two")
+    repo.git("merge", "--quiet", "--no-ff", "--no-edit", "side")
+    merge = repo.git("rev-parse", "HEAD")
+    found = watch(town).pushes
+    assert [(push.after, push.commits) for push in found] == [
+        (one, (one,)),
+        (two, (two,)),
+        (merge, (side, merge)),
+    ]
+    assert [push.before for push in found[1:]] == [one, two]
+
+
+def test_a_rewritten_branch_is_one_push_marked_so(town: Town) -> None:
+    town.write_manifest("zlib", "png", "hello", more="unit: commit")
+    repo = town.repos["zlib"]
+    old = repo.commit("old")
+    watch(town)
+    repo.git("reset", "--quiet", "--hard", "HEAD^")
+    one = repo.commit("another", file_txt="3\n")
+    two = repo.commit("and one more", file_txt="4\n")
+    (push,) = watch(town).pushes
+    assert (push.before, push.after, push.rewritten) == (old, two, True)
+    repo.git("reset", "--quiet", "--hard", one)
+    (back,) = watch(town).pushes
+    assert (back.after, back.rewritten, back.commits) == (one, True, ())
+
+
+def test_a_branch_that_is_gone_is_told_and_comes_back_as_a_push(town: Town) -> None:
+    watch(town)
+    repo = town.repos["zlib"]
+    before = repo.git("rev-parse", "HEAD")
+    repo.git("checkout", "--quiet", "--detach")
+    repo.git("branch", "--quiet", "-D", "main")
+    found = watch(town)
+    assert found.pushes == ()
+    assert found.gone == (f"{repo.path} main",)
+    repo.git("checkout", "--quiet", "-b", "main")
+    after = repo.commit("back")
+    assert told(watch(town).pushes) == [("zlib", before, after)]
+
+
+def test_a_server_that_is_away_holds_up_nobody_and_loses_nothing(town: Town) -> None:
+    watch(town)
+    before = town.repos["zlib"].git("rev-parse", "HEAD")
+    missed = town.repos["zlib"].commit("missed")
+    seen = town.repos["png"].commit("seen")
+    path = town.repos["zlib"].path
+    path.rename(town.root / "away")
+    found = watch(town)
+    assert [push.after for push in found.pushes] == [seen]
+    assert isinstance(found.problems[str(path)], Trouble)
+    assert "cannot be fetched" in town.ostci("watch", "--once", code=3)
+    (town.root / "away").rename(path)
+    assert told(watch(town).pushes) == [("zlib", before, missed)]
+
+
+def test_a_manifest_that_changes_is_a_push_and_a_broken_one_leaves_the_last_good(
+    town: Town,
+) -> None:
+    watch(town)
+    town.ostci("resolve")
+    (town.root / "os.yaml").write_text((town.root / "os.yaml").read_text() + "# a remark\n")
+    assert watch(town).pushes == (), "a remark changes nothing"
+    (town.root / "os.yaml").write_text("broken: [\n")
+    seen = town.repos["png"].commit("seen")
+    found = watch(town)
+    assert isinstance(found.problems["manifest"], BadInput)
+    assert [push.after for push in found.pushes] == [seen]
+    town.add("new")
+    town.write_manifest("zlib", "png", "hello", "new")
+    (push,) = watch(town).pushes
+    assert (push.component, push.via) == ("manifest", Via.MANIFEST)
+    told = town.json("resolve", "--push", str(push.id))
+    assert "new" in town.pins(told["run"])
+
+
+def test_a_manifest_edited_before_anybody_watched_is_pushed(town: Town) -> None:
+    town.ostci("resolve")
+    town.add("new")
+    town.write_manifest("zlib", "png", "hello", "new")
+    found = watch(town)
+    assert [(push.via, push.state) for push in found.pushes] == [(Via.MANIFEST, PushState.WAITING)]
+    assert watch(town).pushes == ()
+
+
+def test_a_base_that_changes_is_a_push(town: Town) -> None:
+    watch(town)
+    assert watch(town).pushes == ()
+    town.change_base()
+    (push,) = watch(town).pushes
+    assert (push.component, push.via) == ("base", Via.BASE)
+    assert watch(town).pushes == ()
+
+
+def test_too_many_that_wait_give_way_to_the_oldest_that_stays(town: Town) -> None:
+    town.write_manifest("zlib", "png", "hello", more="unit: commit\nqueue-bound: 2")
+    watch(town)
+    for number in range(5):
+        town.repos["zlib"].commit(f"{number}")
+    found = watch(town)
+    ids = [push.id for push in found.pushes]
+    assert found.superseded == dict.fromkeys(ids[:3], ids[3])
+    states = [(push.state, push.superseded_by) for push in town.pushes()]
+    assert states == [(PushState.SUPERSEDED, ids[3])] * 3 + [(PushState.WAITING, None)] * 2
+    told = town.json("resolve", "--push", str(ids[3]))
+    assert town.pins(told["run"])["zlib"] == found.pushes[3].after
+    assert f"superseded by {ids[3]}" in town.ostci("pushes")
+    assert "was superseded by push" in town.ostci("resolve", "--push", str(ids[0]), code=130)
+
+
+def test_a_burst_is_a_run_each_and_each_snapshot_adds_just_its_own(town: Town) -> None:
+    town.write_manifest("zlib", "png", "hello", more="unit: commit")
+    town.ostci("resolve")
+    watch(town)
+    heads = {name: [repo.git("rev-parse", "HEAD")] for name, repo in town.repos.items()}
+    for number in range(20):
+        name = list(town.repos)[number % 3]
+        heads[name].append(town.repos[name].commit(f"{number}", file_txt=f"{number}\n"))
+    said = json.loads(town.ostci("watch", "--once", "--json"))
+    assert len(said["pushes"]) == 20
+    pushes = town.pushes()
+    town.ostci("resolve", "--push", str(pushes[-1].id))
+    runs = [str(push.run) for push in town.pushes()]
+    assert runs == [f"{runs[0].partition('.')[0]}.{number + 1}" for number in range(20)]
+    before = town.pins(runs[0].partition(".")[0] + ".0")
+    for push, run in zip(pushes, runs, strict=True):
+        after = town.pins(run)
+        assert after == {**before, push.component: push.after}
+        assert before[push.component] == push.before
+        before = after
+    assert before == {name: revisions[-1] for name, revisions in heads.items()}
+
+
+def test_pushes_are_listed_for_people(town: Town) -> None:
+    assert "no pushes yet" in town.ostci("pushes")
+    watch(town)
+    town.repos["zlib"].commit("one")
+    watch(town)
+    town.ostci("push", "png", "--note", "once more")
+    (head, first, second) = town.ostci("pushes").splitlines()
+    assert head.split() == ["push", "received", "component", "what", "state", "run"]
+    assert first.split()[0] == "1" and "zlib" in first and "waiting" in first
+    assert "by force; once more" in second
+    assert [row["id"] for row in town.json("pushes", "--open")] == [1, 2]
+    assert "has no component 'nothing'" in town.ostci("push", "nothing", code=2)
+    assert "there is no revision" in town.ostci("push", "png", "--after", "9" * 40, code=1)
