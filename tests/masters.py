@@ -37,7 +37,7 @@ class Up:
         self.process: subprocess.Popen[bytes] | None = None
         with (self.root / "ostci.toml").open("a") as file:
             file.write("[master]\n")
-            file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+            file.writelines(f"{key} = {_toml(value)}\n" for key, value in settings.items())
 
     def __enter__(self) -> Self:
         self.start()
@@ -178,6 +178,12 @@ class Up:
 
         self.wait(ended, f"pushes {[push.id for push in pushes]} end", within_s=within_s)
         return [self.ledger.pushes.get(push.id) for push in pushes]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
 
 
 class FakeUp(Up):

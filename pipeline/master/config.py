@@ -10,7 +10,8 @@ from buildbot.configurators import ConfiguratorBase
 from pipeline.master.auth import authorization
 from pipeline.master.book import Book
 from pipeline.master.builders import make_builders, make_schedulers, make_workers
-from pipeline.master.hooks import BoundedSite, dialect
+from pipeline.master.changes import ManifestWatch
+from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.reconciler import NAME, Reconciler
 from pipeline.ports.master_settings import MasterSettings
 
@@ -36,10 +37,10 @@ class Pipeline(ConfiguratorBase):
         self.workers += make_workers(settings)
         self.schedulers += make_schedulers()
         self.builders += make_builders(book)
-        config_dict.setdefault("services", []).extend(
-            [Reconciler(name=NAME, book=book), BoundedSite(name="bounded-site")]
-        )
+        config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
+        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book)])
         config_dict.update(_fixed(settings))
+        bound_bodies()
         self.www.update(_page(settings))
 
 

@@ -3,8 +3,8 @@
 
 from typing import Any
 
-from buildbot.util.service import BuildbotService
 from buildbot.www.hooks.base import BaseHookHandler
+from buildbot.www.service import BuildbotSite
 from twisted.internet import defer
 from twisted.python import log
 from twisted.web import server
@@ -62,20 +62,9 @@ class BoundedRequest(server.Request):
         super().gotLength(length)
 
 
-class BoundedSite(BuildbotService):
-    """Sees to it that the page takes no long bodies: nothing that it is for needs one."""
+def bound_bodies() -> None:
+    """See to it that the page takes no long bodies: nothing that it is for needs one.
 
-    # After the page itself, which makes its site when it is configured.
-    reconfig_priority = 0
-
-    def reconfigService(self) -> Any:  # noqa: N802
-        """Bound the site."""
-        return defer.succeed(None)
-
-    @defer.inlineCallbacks
-    def startService(self) -> Any:  # noqa: N802
-        """Bound the site as soon as it is there."""
-        yield super().startService()
-        site = self.master.www.site
-        if site is not None:
-            site.requestFactory = BoundedRequest
+    Buildbot makes its site itself, and gives nobody a say in how.
+    """
+    BuildbotSite.requestFactory = BoundedRequest

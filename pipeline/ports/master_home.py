@@ -130,7 +130,12 @@ def _upgrade(master: Path, log: Log) -> None:
         return
     buildbot = Path(sys.executable).with_name("buildbot")
     argv: list[str | Path] = [buildbot, "upgrade-master", "--quiet", master]
-    process.run(argv, log=log, env=environment(), deadline_s=_UPGRADE_S)
+    done = process.run(argv, log=log, env=environment(), deadline_s=_UPGRADE_S, ok=())
+    if done.code:
+        # It says on standard output what is wrong.
+        told = "\n".join([*done.text.splitlines(), *done.error_text.splitlines()[-5:]])
+        hint = process.repeat_line(argv)
+        raise Trouble(f"Buildbot's database cannot be used:\n{told}", hint=f"to repeat: {hint}")
     write_text(mark, version)
 
 

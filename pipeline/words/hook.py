@@ -58,7 +58,9 @@ def urls_of(headers: Headers, body: bytes) -> tuple[str, ...]:
 
     Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
     """
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    # curl calls everything a form, JSON too.
+    if form and body.startswith(b"payload="):
         body = parse_qs(body.decode("utf-8", "replace")).get("payload", [""])[0].encode()
     try:
         found = json.loads(body)

@@ -88,6 +88,11 @@ def write_record(run: RunDir, ending: str, message: str) -> None:
     run.file("run").write_text(json.dumps(record))
 
 
+def watch(_workdir: Workdir, _words: list[str], _code: int) -> None:
+    """Find nothing new of base and manifest."""
+    sys.stdout.write("{}")
+
+
 def plan(_workdir: Workdir, _words: list[str], _code: int) -> None:
     """Print what is to be built: the sample's components, and one that is kept."""
     rows = [{"component": "init", "decision": "keep", "reasons": [], "after": []}]
@@ -119,7 +124,14 @@ def nothing(_workdir: Workdir, _words: list[str], _code: int) -> None:
     """Leave nothing."""
 
 
-DO = {"resolve": resolve, "plan": plan, "compose": compose, "end": end, "cancel": cancel}
+DO = {
+    "watch": watch,
+    "resolve": resolve,
+    "plan": plan,
+    "compose": compose,
+    "end": end,
+    "cancel": cancel,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

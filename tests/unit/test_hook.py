@@ -46,6 +46,7 @@ def test_the_repository_is_found_in_the_bodies_of_all_forges() -> None:
     assert urls_of({}, b'{"url": "file:///srv/zlib"}') == ("file:///srv/zlib",)
     form = {"content-type": "application/x-www-form-urlencoded"}
     assert urls_of(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D") == ("x://y",)
+    assert urls_of(form, b'{"url": "x://y"}') == ("x://y",)
     assert urls_of({}, b'{"repository": {"url": 7}}') == ()
 
 
