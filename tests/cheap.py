@@ -25,6 +25,8 @@ NO_KERNEL = 1
 """How a run ends that came as far as it can."""
 _BUSYBOX = Path("/bin/busybox")
 _APPLETS = ("sh", "cat", "cp", "echo", "env", "ls", "mkdir", "mv", "rm", "sleep", "true", "uname")
+_WALLS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""What a worker of the master has round each of its commands."""
 _GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
 
 
@@ -89,12 +91,13 @@ class Cheap(Work):
         subprocess.run([*_GIT, "add", "-A"], cwd=place, check=True)
         subprocess.run([*_GIT, "commit", "-q", "-m", f"{self._versions}"], cwd=place, check=True)
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
-        """Start a command, as the leader of a session of its own; ``said`` tells what it wrote."""
+    def start(self, *words: str, apart: bool = False) -> "subprocess.Popen[bytes]":
+        """Start a command as the leader of a session; ``apart``: in a process namespace, too."""
         self._started += 1
+        walls = _WALLS if apart else ()
         with (self.root.parent / f"said-{self._started}.txt").open("wb") as file:
             child = subprocess.Popen(
-                self.argv(*words),
+                [*walls, *self.argv(*words)],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

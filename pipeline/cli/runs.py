@@ -75,6 +75,8 @@ def _go(
         passage = Passage(house, run)
         if taken is not None:
             passage.reopen()
+            if run.file("snapshot").is_file():
+                house.manifest = passage.manifest
         house.log.fact(f"run {run.version} of {house.manifest.osname}")
         try:
             same = _stages(passage, overrides, options, taken)

@@ -118,7 +118,11 @@ def _do(
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:
             with file_sink(run.log) as file, house.log.also(file):
-                _work(Passage(house, run), work, reopen=new, ends=ends)
+                passage = Passage(house, run)
+                if not new and run.file("snapshot").is_file():
+                    # The run goes by its own, whatever became of the file since.
+                    house.manifest = passage.manifest
+                _work(passage, work, reopen=new, ends=ends)
         finally:
             if options.json:
                 for name in [result or verb] if ends else [f"build/{one}" for one in share]:

@@ -35,6 +35,7 @@ _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
 _NOTHING_COLLECTED = 5
 _SOCKETS = "ostci-suite-"
+_MAKING = "ostci-new-suite-"
 _ALIVE = "alive"
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
@@ -125,12 +126,16 @@ def _directories(tmp: Path) -> Iterator[tuple[Path, Path]]:
     """Make a directory with a short path, for sockets, and one with room, for layers."""
     tmp.mkdir(parents=True, exist_ok=True)
     _remove_left_over()
-    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS, dir="/tmp"))
+    sockets = Path(tempfile.mkdtemp(prefix=_MAKING, dir="/tmp"))
     scratch = Path(tempfile.mkdtemp(prefix="machine-", dir=tmp))
     try:
         # QEMU's user has to come as far as its own files, and need see nothing on the way.
         sockets.chmod(0o711)
         with lock(sockets / _ALIVE, what="a suite"):
+            # It gets its name when it is locked: another suite that begins at the same time would
+            # take it for one that a killed suite left.
+            named = _SOCKETS + sockets.name.removeprefix(_MAKING)
+            sockets = sockets.rename(sockets.with_name(named))
             yield sockets, scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -140,13 +145,15 @@ def _directories(tmp: Path) -> Iterator[tuple[Path, Path]]:
 def _remove_left_over() -> None:
     """Remove directories of suites that were killed: nobody holds their lock."""
     for path in Path("/tmp").glob(f"{_SOCKETS}*"):
-        if path.is_symlink() or path.stat().st_uid != os.geteuid() or not (path / _ALIVE).exists():
+        if path.is_symlink() or not (path / _ALIVE).exists():
             continue
         try:
+            if path.stat().st_uid != os.geteuid():
+                continue
             with lock(path / _ALIVE, what="cleaning up"):
                 shutil.rmtree(path, ignore_errors=True)
-        except Trouble:
-            continue  # it is alive
+        except (Trouble, FileNotFoundError):
+            continue  # it is alive, or somebody else removes it
 
 
 def _run_pytest(

@@ -265,6 +265,14 @@ def test_a_run_for_a_push_gives_it_its_ending(town: Town) -> None:
     assert (again.run, again.attempts) == (row.run, 2), "once more, in the same run"
 
 
+def test_a_run_goes_by_its_own_manifest_whatever_became_of_the_file(town: Town) -> None:
+    made = push(town, "zlib")
+    told = town.json("resolve", "--push", str(made.id))
+    (town.root / "os.yaml").write_text("broken: [\n")
+    for words in (("build", "--run", told["run"]), ("run", "--push", str(made.id))):
+        assert "no sandbox can be made" in town.ostci(*words, code=3)
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [

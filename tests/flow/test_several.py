@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.record import MENDED
+from pipeline.cli.record import MENDED, read_cancel
 from tests.cheap import NO_KERNEL, Cheap
 from tests.work import TOP, wait_until_gone
 
@@ -29,10 +29,10 @@ def cheap(tmp_path: Path) -> Iterator[Cheap]:
     wait_until_gone(found)
 
 
-def begin(cheap: Cheap, *words: str) -> "tuple[subprocess.Popen[bytes], str]":
+def begin(cheap: Cheap, *, apart: bool = False) -> "tuple[subprocess.Popen[bytes], str]":
     """Start a run beside those that are there; tells its version once it is resolved."""
     known = tuple(cheap.house().workdir.versions())
-    child = cheap.start(*(words or ("run",)))
+    child = cheap.start("run", apart=apart)
     version = cheap.wait_for_run(but=known)
     cheap.wait_for(version, "resolve done")
     return child, version
@@ -115,15 +115,36 @@ def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
     cheap.ostci("cancel", cancelled, "--by", "alice")
     record = cheap.record(cancelled)
     assert (record["ending"], record["message"]) == ("interrupted", "cancelled by alice")
-    note = json.loads(cheap.house().workdir.run(cancelled).file("cancel").read_text())
-    ended = record["ended"]
-    assert isinstance(ended, float) and ended - note["when"] < 2.0
+    note, ended = read_cancel(cheap.house().workdir.run(cancelled)), record["ended"]
+    assert note is not None and isinstance(ended, float) and ended - note.when < 2.0
     assert first.wait(5) == 130
     assert not [one for one in first_processes if cheap.is_alive(one)]
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer and cancelled not in cheap.line()
     said = cheap.ostci("build", "quick", "--run", cancelled, code=130)
     assert f"run {cancelled} was cancelled by alice" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a process namespace like that")
+def test_process_namespaces_know_nothing_of_each_other_and_get_on_all_the_same(
+    cheap: Cheap,
+) -> None:
+    cheap.change("slow", 600)
+    first, cancelled = begin(cheap, apart=True)
+    cheap.wait_for(cancelled, "slow: compile")
+    cheap.change("slow", 4)
+    second, newer = begin(cheap, apart=True)
+    cheap.wait_for(newer, "slow: compile")
+    below = cheap.processes_below(first.pid)
+    assert cheap.end_of(cheap.start("cancel", cancelled, "--by", "bob", apart=True)) == 0
+    record, note = cheap.record(cancelled), read_cancel(cheap.house().workdir.run(cancelled))
+    assert (record["ending"], record["message"]) == ("interrupted", "cancelled by bob")
+    assert note is not None and isinstance(record["ended"], float)
+    assert record["ended"] - note.when < 2.0
+    assert cheap.end_of(first) == 130
+    assert not [one for one in below if cheap.is_alive(one)]
+    assert cheap.end_of(second) == NO_KERNEL
+    assert cheap.line()[-1] == newer
 
 
 def test_components_are_built_by_processes_of_their_own_and_collected(cheap: Cheap) -> None:

@@ -17,6 +17,7 @@ from pipeline.ports.ledger_migrations import scripts, upgrade
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.manifest import Need
+from pipeline.words.push import NewPush, PushState
 from pipeline.words.refs import Commit
 from pipeline.words.run import place_of
 from pipeline.words.tree import Tree
@@ -190,6 +191,32 @@ def test_tickets_keep_the_order_of_runs_whoever_asks_first(ledger: Ledger) -> No
     assert not ledger.is_next("20261124.10", "os")
     ledger.take_ticket(RUN, "os")
     assert ledger.is_next("20261124.9", "os"), "a ticket that was given up is not taken again"
+
+
+def test_a_ticket_is_renewed_unless_a_later_run_has_composed(ledger: Ledger) -> None:
+    later = "20261124.9"
+    for version in (RUN, later):
+        ledger.begin_run(version, "os", 1.0)
+        ledger.take_ticket(version, "os")
+        ledger.give_up_ticket(version, "os")
+    assert ledger.first_in_line("os") is None
+    assert ledger.renew_ticket(RUN, "os") is None
+    assert ledger.first_in_line("os") == RUN
+    ledger.give_up_ticket(RUN, "os")
+    ledger.record_tree(later, tree(A), {})
+    assert ledger.renew_ticket(RUN, "os") == later
+    assert ledger.first_in_line("os") is None
+    assert ledger.renew_ticket(later, "os") is None, "its own tree stops nobody"
+
+
+def test_a_run_is_of_a_push_until_that_has_its_ending(ledger: Ledger) -> None:
+    push = ledger.pushes.add(NewPush(component="hello", url="u", branch="b", before="", after="1"))
+    assert not ledger.is_of_a_push(RUN)
+    ledger.begin_run(RUN, "os", 1.0)
+    ledger.pushes.assign_run(push.id, RUN)
+    assert ledger.is_of_a_push(RUN)
+    ledger.pushes.end(push.id, PushState.DONE)
+    assert not ledger.is_of_a_push(RUN)
 
 
 # The database

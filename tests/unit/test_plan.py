@@ -553,3 +553,18 @@ def test_a_forecast_changes_nothing_and_is_the_same_twice(
     before = list(past.artifacts)
     assert forecast(now, facts(), past) == forecast(now, facts(), past)
     assert past.artifacts == before
+
+
+def test_a_plan_tells_what_each_comes_after_without_what_follows_from_that() -> None:
+    given = snapshot(component("a"), component("b"), component("c", depends=("a",)), component("d"))
+    made = forecast(given, facts(), Shelf())
+    after = {one.component: one.after for one in made.decisions}
+    assert after == {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+
+
+def test_what_is_kept_is_waited_for_by_nobody() -> None:
+    given, shelf = snapshot(component("a"), component("b"), component("c")), Shelf()
+    go(given, facts(), shelf, World())
+    changed = snapshot(*given.manifest.components, pins={"a": pin("new"), "c": pin("newer")})
+    after = {one.component: one.after for one in forecast(changed, facts(), shelf).decisions}
+    assert after == {"a": (), "b": (), "c": ("a",)}
