@@ -66,7 +66,10 @@ def check_once(up: FakeUp, push: Push, *, attempts: int) -> None:
     assert up.get("buildrequests?complete=false")["buildrequests"] == []
 
 
-@pytest.mark.parametrize("verb", ["build-hello-lib", "compose"])
+FULL = pytest.mark.full
+
+
+@pytest.mark.parametrize("verb", ["build-hello-lib", pytest.param("compose", marks=FULL)])
 def test_a_killed_worker_loses_nothing(up: FakeUp, verb: str) -> None:
     push = hang(up, verb)
     up.kill("worker")
@@ -75,7 +78,7 @@ def test_a_killed_worker_loses_nothing(up: FakeUp, verb: str) -> None:
     check_once(up, push, attempts=2)
 
 
-@pytest.mark.parametrize("verb", ["build-hello-lib", "test"])
+@pytest.mark.parametrize("verb", ["test", pytest.param("build-hello-lib", marks=FULL)])
 def test_a_killed_master_loses_nothing(up: FakeUp, verb: str) -> None:
     push = hang(up, verb)
     second = up.push("hello")
@@ -98,6 +101,7 @@ def test_a_stopped_master_puts_its_work_back(up: FakeUp) -> None:
     check_once(up, push, attempts=2)
 
 
+@FULL
 def test_a_killed_supervisor_takes_all_with_it_and_loses_nothing(up: FakeUp) -> None:
     push = hang(up, "compose")
     assert up.process is not None
@@ -109,6 +113,7 @@ def test_a_killed_supervisor_takes_all_with_it_and_loses_nothing(up: FakeUp) -> 
     check_once(up, push, attempts=2)
 
 
+@FULL
 def test_the_database_of_buildbot_may_be_deleted(up: FakeUp) -> None:
     push = hang(up, "compose")
     up.stop()
@@ -148,6 +153,7 @@ def test_an_operator_stops_a_run_and_nothing_of_it_is_left(up: FakeUp) -> None:
     assert up.builds()[-1]["word"] == "cancelled"
 
 
+@FULL
 def test_what_an_operator_takes_out_of_the_queue_stays_out(up: FakeUp) -> None:
     # Both slots of newer pushes, and the one for the oldest, are taken: the next has to wait.
     first = [hang(up, "resolve")]
