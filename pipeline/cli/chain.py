@@ -9,6 +9,7 @@ import contextvars
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
 from pipeline.cli.turns import turn
-from pipeline.ports.files import write_text
+from pipeline.ports.files import lock, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.stages import base as base_stage
 from pipeline.stages import build as build_stage
@@ -36,6 +37,7 @@ from pipeline.words.snapshot import Snapshot
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
+_SUITE_S = 3600.0
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -413,7 +415,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     into=passage.run.test(tree.name, name),
                     machines=house.settings.machines,
                 )
-                with house.log.step(name, about=tree.name):
+                with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = test_stage.run_suite(
                         request, cache=house.workdir.cache, tmp=house.tmp, log=house.log
                     )
@@ -431,6 +433,13 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 def _heard(result: SuiteResult) -> str:
     why = f": {result.message}" if result.message else ""
     return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
+
+
+def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextManager[None]:
+    """Keep others from the evidence of a suite on a tree, which is of one attempt alone."""
+    what = f"{suite.partition('/')[0]} on {tree.name}"
+    path = passage.run.path / f".test-{tree.name}-{suite.partition('/')[0]}.lock"
+    return lock(path, what=what, wait_s=_SUITE_S)
 
 
 def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:

@@ -121,6 +121,8 @@ def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
     assert not [one for one in first_processes if cheap.is_alive(one)]
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer and cancelled not in cheap.line()
+    said = cheap.ostci("cancel", cancelled, code=2)
+    assert f"run {cancelled} has ended: interrupted" in said.err
     said = cheap.ostci("build", "quick", "--run", cancelled, code=130)
     assert f"run {cancelled} was cancelled by alice" in said.err
 
@@ -197,6 +199,27 @@ def test_a_later_run_that_has_composed_stops_an_earlier_one(cheap: Cheap) -> Non
     assert f"run {older} (open), which nobody works on, is passed over" in said.out + said.err
     said = cheap.ostci("compose", "--run", older, code=130)
     assert f"run {newer}, which is later, has composed already" in said.err
+
+
+def test_the_run_of_a_push_is_waited_for_though_nobody_works_on_it_until_it_is_cancelled(
+    cheap: Cheap,
+) -> None:
+    versions = []
+    for name in ("slow", "quick", "common"):
+        cheap.change(name)
+        push = cheap.json("push", name)
+        versions.append(cheap.json("resolve", "--push", str(push["id"]))["run"])
+    first, second, third = versions
+    for version in reversed(versions):
+        cheap.ostci("build", "--run", version)
+    said = cheap.ostci("compose", "--run", third, "--wait", "1", code=3)
+    assert f"run {third} has waited for 1 s to compose: run {first} is before it" in said.err
+    cheap.ostci("cancel", second)
+    waiting = cheap.start("compose", "--run", third)
+    cheap.wait_for(third, "waits for its turn to compose")
+    cheap.ostci("compose", "--run", first)
+    assert cheap.end_of(waiting) == 0
+    assert cheap.line()[-2:] == [first, third]
 
 
 _MERGER = """

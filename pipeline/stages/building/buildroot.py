@@ -85,11 +85,12 @@ class Buildroots:
 
     def trim(self) -> None:
         """Remove the oldest of those that nobody uses."""
-        found = sorted(
-            (path for path in self._place.iterdir() if path.is_dir()),
-            key=lambda path: path.stat().st_mtime,
-        )
-        for old in found[:-_KEEP]:
+        used = {}
+        for path in self._place.iterdir():
+            with suppress(FileNotFoundError):  # another process trims at the same time
+                if path.is_dir():
+                    used[path] = path.stat().st_mtime
+        for old in sorted(used, key=lambda path: used[path])[:-_KEEP]:
             with suppress(Trouble), lock(self._lock(old.name), what="its removal"):
                 gone = self._tmp / f"gone-{old.name}-{threading.get_ident()}"
                 with suppress(FileNotFoundError):  # another process was quicker
