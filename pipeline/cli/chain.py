@@ -277,10 +277,32 @@ def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | No
                 hint=passage.command("build"),
             )
         parts = {**_last_good(passage, (*result.failed, *result.blocked)), **result.parts()}
+        before = _composed_before(passage) if not targets else ()
+        if before:
+            passage.tell(f"composed before: {_named(before)}")
+            return
         with turn(passage, wait_s=wait_s):
             trees = _compose(passage, targets, parts, whole=whole)
-        passage.merge("trees", Trees, lambda old: _with_trees(old if targets else None, trees))
-        passage.tell(", ".join(f"{tree.name} {tree.commit[:12]}" for tree in trees))
+            # Before the next one's turn: what is killed then finds its trees when it goes on.
+            passage.merge("trees", Trees, lambda old: _with_trees(old if targets else None, trees))
+        passage.tell(_named(trees))
+
+
+def _named(trees: Sequence[Tree]) -> str:
+    return ", ".join(f"{tree.name} {tree.commit[:12]}" for tree in trees)
+
+
+def _composed_before(passage: Passage) -> tuple[Tree, ...]:
+    """Find the trees of a run that goes on after a later one has composed: they are in the line."""
+    house, run = passage.house, passage.run
+    if not run.file("trees").is_file():
+        return ()
+    trees = passage.read("trees", Trees).trees
+    digest = passage.snapshot.digest
+    if any(tree.snapshot != digest or not house.repo.has_commit(tree.commit) for tree in trees):
+        return ()
+    newer = house.ledger.renew_ticket(run.version, passage.record.osname)
+    return () if newer is None else trees
 
 
 def _compose(

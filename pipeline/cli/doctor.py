@@ -65,6 +65,7 @@ def examine(log: Log, *, boot: bool = True) -> list[Finding]:
         ("fuse", _fuse),
         ("limits", _limits),
         ("libvirt", _libvirt),
+        ("master", _master),
     ]
     if boot:
         checks.append(("machine", _machine))
@@ -214,6 +215,26 @@ def _libvirt(_scratch: Path, log: Log) -> Finding:
     from pipeline.ports.accelerator import describe_driver
 
     return Finding(name="libvirt", ok=True, words=describe_driver(log))
+
+
+def _master(_scratch: Path, log: Log) -> Finding:
+    from pipeline.ports.master_home import config_file, environment, twistd
+
+    try:
+        twistd()
+        config = config_file()
+    except Trouble as error:
+        words = f"{error}; only ostci up needs it"
+        return Finding(name="master", ok=False, words=words, mend=error.hint, needed=False)
+    # The walls round every command of a worker.
+    walls = ["setpriv", "--pdeathsig", "KILL"]
+    if os.geteuid() == 0:
+        walls += ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    process.run([*walls, "true"], log=log, deadline_s=10)
+    buildbot = twistd().with_name("buildbot")
+    version = process.run([buildbot, "--version"], log=log, env=environment()).text
+    words = f"{version.partition(chr(10))[0]} reads {config}"
+    return Finding(name="master", ok=True, words=words, needed=False)
 
 
 def _machine(_scratch: Path, log: Log) -> Finding:

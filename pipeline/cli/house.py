@@ -7,6 +7,8 @@ A work directory has an ``ostci.toml``::
     jobs = 2                      # cores to use; all by default
     machines = "qemu:///embed"    # or qemu:///system, qemu:///session
     address = "127.0.0.1:8080"    # where ostci serve listens
+
+and perhaps a table ``[master]``, see ``ports/master_settings``.
 """
 
 import json
@@ -35,7 +37,7 @@ SETTINGS = "ostci.toml"
 _DURATIONS = "durations.json"
 DEBIAN_SUITE = "bookworm"
 """Where Debian's source packages come from when the base is not of Debian."""
-_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str}
+_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pipeline.cli.repair import end_run
 from pipeline.ports.files import Held, lock
 from pipeline.words.errors import Interrupted, Trouble
 from pipeline.words.refs import ref_part
-from pipeline.words.run import RunEnding
+from pipeline.words.run import RunEnding, ending_of, gives_up_its_place
 
 _POLL_S = 0.2
 _TURN_S = 24 * 3600.0
@@ -59,8 +59,13 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
         passage.waited_s += time.monotonic() - began
         try:
             yield
-        finally:
-            house.ledger.give_up_ticket(version, line)
+        except BaseException as error:
+            # One that is started again, as after the loss of its worker, stays before later ones.
+            of_push = house.ledger.is_of_a_push(version)
+            if gives_up_its_place(ending_of(error), of_push=of_push):
+                house.ledger.give_up_ticket(version, line)
+            raise
+        house.ledger.give_up_ticket(version, line)
 
 
 def _renew(house: House, version: str, line: str) -> None:

@@ -140,13 +140,6 @@ def _build(parser: Parser) -> None:
     _stage(parser)
 
 
-def _disk(parser: Parser) -> None:
-    parser.add_argument(
-        "--full", action="store_true", help="make it anew, not as a layer on another tree's disk"
-    )
-    _targets(parser)
-
-
 def _targets(parser: Parser) -> None:
     parser.add_argument(
         "--target",
@@ -160,6 +153,9 @@ def _targets(parser: Parser) -> None:
 
 def _disk(parser: Parser) -> None:
     parser.add_argument("tree", nargs="*", help="trees such as x86_64-runtime (all of the run)")
+    parser.add_argument(
+        "--full", action="store_true", help="make it anew, not as a layer on another tree's disk"
+    )
     _targets(parser)
 
 
@@ -262,6 +258,16 @@ def _boot(parser: Parser) -> None:
 
 def _serve(parser: Parser) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", help="127.0.0.1:8080 by default")
+
+
+def _up(parser: Parser) -> None:
+    parser.add_argument(
+        "--dir", type=Path, help="where master and worker live (buildbot/ of the work directory)"
+    )
+    parser.add_argument("--port", type=int, default=8010, help="of the page; 0: any that is free")
+    parser.add_argument(
+        "--worker-port", type=int, default=9989, help="of the worker; 0: any that is free"
+    )
 
 
 def _doctor(parser: Parser) -> None:
@@ -413,6 +419,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "serve the repository and the evidence over HTTP",
         "ostci -C work serve --address 127.0.0.1:8080",
         _serve,
+    ),
+    (
+        "up",
+        "up",
+        "bring up a Buildbot master and its worker, and keep them up",
+        "ostci -C work up --port 8010",
+        _up,
     ),
     (
         "doctor",

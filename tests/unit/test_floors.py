@@ -89,6 +89,17 @@ def test_only_one_module_starts_processes() -> None:
     assert starters == {"pipeline.ports.process"}
 
 
+def test_only_the_master_imports_buildbot() -> None:
+    foreign = {"buildbot", "buildbot_worker", "twisted", "zope"}
+    importers = {
+        module
+        for module, path in ALL
+        if any(name.split(".")[0] in foreign for name in imports_of(path))
+    }
+    # Buildbot is GPL-2.0, and its reactor must find its way into nothing else.
+    assert all(room_of(module)[0] == "master" for module in importers), importers
+
+
 def test_there_are_no_import_rings() -> None:
     names = {module for module, _ in ALL}
     graph = {

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Watch all repositories of the manifest: one question a URL, a few at a time, nothing fetched.
+
+A round compares where the branches are with what the ledger knows. Only what has moved goes on to
+the stage ``watch``, which fetches, and records pushes and heads in one transaction: a master's
+pushes and a laptop's are made by the same code. The reconciler then starts what is new. A hook
+means a look at one repository at once.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from buildbot.changes.base import ReconfigurablePollingChangeSource
+from twisted.internet import defer, threads
+from twisted.python import log
+from twisted.python.threadpool import ThreadPool
+
+from pipeline.master.book import Book
+from pipeline.master.looking import Looked, Looking, Seen
+from pipeline.master.reconciler import NAME as RECONCILER
+from pipeline.words.hook import place_of_repository
+from pipeline.words.push import Via
+from pipeline.words.watch import Asked, answered, due_urls, failed
+
+_AT_ONCE = 8
+_ALL_S = 3600.0
+"""How often the base is looked at."""
+
+
+class ManifestWatch(ReconfigurablePollingChangeSource):
+    """Look regularly, and at once where a hook says that something is new."""
+
+    def checkConfig(self, *, book: Book) -> None:  # noqa: N802
+        """Check nothing more than Buildbot does."""
+        super().checkConfig(**_pace(book))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._asked: dict[str, Asked] = {}
+        self._poked: set[str] = set()
+        self._lock = defer.DeferredLock()
+        self._pool: ThreadPool | None = None
+        self._problem = ""
+        self._all_due = 0.0
+        super().__init__(*args, **kwargs)
+
+    @defer.inlineCallbacks
+    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
+        """Take up new settings."""
+        self._round_s = float(book.settings.poll)
+        self._looking = Looking(book.settings)
+        self._book = book
+        yield super().reconfigService(**_pace(book))
+
+    @defer.inlineCallbacks
+    def activate(self) -> Any:
+        """Begin to watch."""
+        self._pool = ThreadPool(0, _AT_ONCE, name="watch")
+        self._pool.start()
+        yield super().activate()
+        # Chance delays rounds, not the first: pushes may have come while the master was away.
+        self.doPoll()
+
+    @defer.inlineCallbacks
+    def deactivate(self) -> Any:
+        """Stop watching, when what goes on is over."""
+        yield super().deactivate()
+        yield self._lock.run(defer.succeed, None)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            yield threads.deferToThread(pool.stop)
+
+    def poll(self) -> Any:
+        """Look at everything."""
+        return self._lock.run(self._look, None)
+
+    def poke(self, urls: Iterable[str]) -> None:
+        """Look soon at the repositories that these addresses are of; others are not ours."""
+        places = {place_of_repository(url) for url in urls}
+        idle = not self._poked
+        self._poked |= places
+        if idle and places and self._pool is not None:
+            looking: Any = self._lock.run(self._look_at_poked)
+            looking.addErrback(log.err, "after a hook")
+
+    def _look_at_poked(self) -> Any:
+        # Whatever is said from here on is news again.
+        places, self._poked = self._poked, set()
+        return self._look(places)
+
+    @defer.inlineCallbacks
+    def _look(self, places: set[str] | None) -> Any:
+        if self._pool is None or self.master.botmaster.shuttingDown:
+            return
+        seen: Seen = yield threads.deferToThread(self._looking.see)
+        self._tell(seen.problem)
+        urls = sorted(seen.branches)
+        if places is None:
+            urls = list(due_urls(urls, self._asked, time.monotonic()))
+            self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
+        else:
+            urls = [url for url in urls if place_of_repository(url) in places]
+        # Once in a while, and with a new manifest, the command looks that sees base and manifest.
+        if places is None and (seen.changed or time.monotonic() >= self._all_due):
+            self._all_due = time.monotonic() + _ALL_S
+            wrong = yield threads.deferToThread(self._looking.record_all)
+            if wrong:
+                log.msg(f"ostci watch --once: {wrong}")
+        looked = yield self._ask(urls, seen.branches)
+        heads = yield self._book.ask(lambda ledger: ledger.pushes.heads())
+        moved = frozenset(
+            url
+            for url, one in looked.items()
+            if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
+        )
+        if moved:
+            via = Via.POLL if places is None else Via.HOOK
+            record = partial(self._looking.record, urls=moved, via=via)
+            for url, error in (yield self._book.ask(record)).items():
+                log.msg(f"{url}: {error}")
+        if moved or places is None:
+            reconciler = self.master.service_manager.namedServices.get(RECONCILER)
+            if reconciler is not None:
+                yield reconciler.look()
+
+    @defer.inlineCallbacks
+    def _ask(self, urls: Iterable[str], branches: Mapping[str, frozenset[str]]) -> Any:
+        from twisted.internet import reactor
+
+        pool = self._pool
+        assert pool is not None
+        asked = {
+            url: threads.deferToThreadPool(reactor, pool, self._looking.ask, url, branches[url])
+            for url in urls
+        }
+        looked: dict[str, Looked] = {}
+        for url, answer in asked.items():
+            looked[url] = yield answer
+            self._note(url, looked[url].error)
+        return looked
+
+    def _note(self, url: str, error: str) -> None:
+        before = self._asked.get(url, Asked())
+        if not error:
+            if before.failures:
+                log.msg(f"{url} answers again")
+            self._asked[url] = answered(before)
+            return
+        chance = random.random()
+        now = time.monotonic()
+        after = failed(before, error, now, round_s=self._round_s, chance=chance)
+        self._asked[url] = after
+        pause_s = after.due - now
+        log.msg(f"{url} does not answer ({after.failures}), next in {pause_s:.0f} s: {error}")
+
+    def _tell(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            log.msg(problem or "the manifest is good again")
+
+    def describe(self) -> str:
+        """Say in a line what this is, and what is wrong."""
+        return self._problem or "the repositories of the manifest"
+
+
+def _pace(book: Book) -> dict[str, Any]:
+    seconds = book.settings.poll
+    return {
+        "pollInterval": seconds,
+        "pollAtLaunch": False,
+        "pollRandomDelayMax": seconds // 10,
+    }

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Put the master together from its settings."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy.pool
+from buildbot.configurators import ConfiguratorBase
+
+from pipeline.master.auth import authorization
+from pipeline.master.book import Book
+from pipeline.master.builders import make_builders, make_schedulers, make_workers
+from pipeline.master.changes import ManifestWatch
+from pipeline.master.hooks import SOURCE, bound_bodies, dialect
+from pipeline.master.reconciler import NAME, Reconciler
+from pipeline.ports.master_settings import MasterSettings
+
+_LOCAL = "127.0.0.1"
+_LOG_BYTES = 16 * 1024**2
+_LOG_TAIL_BYTES = 1024**2
+
+
+class Pipeline(ConfiguratorBase):
+    """The whole pipeline of one work directory."""
+
+    def __init__(self, settings: MasterSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def configure(self, config_dict: dict[str, Any]) -> None:
+        """Fill in the configuration."""
+        super().configure(config_dict)
+        settings = self.settings
+        book = Book(settings)
+        self.protocols["pb"] = {"port": f"tcp:{settings.worker_port}:interface={_LOCAL}"}
+        self.protocols["null"] = {}
+        self.workers += make_workers(settings)
+        self.schedulers += make_schedulers()
+        self.builders += make_builders(book)
+        config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
+        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book)])
+        config_dict.update(_fixed(settings))
+        bound_bodies()
+        self.www.update(_page(settings))
+
+
+def database(home: Path) -> dict[str, Any]:
+    """Open Buildbot's database with connections that stay open.
+
+    Its own default makes one for each query, and each that is closed writes the whole log back:
+    2.7 times the processor time. Two are needed at the start, more only now and then.
+    """
+    return {
+        "db_url": f"sqlite:///{home / 'state.sqlite'}",
+        "engine_kwargs": {
+            "poolclass": sqlalchemy.pool.QueuePool,
+            "pool_size": 2,
+            "max_overflow": 4,
+            "connect_args": {"check_same_thread": False},
+        },
+    }
+
+
+def _fixed(settings: MasterSettings) -> dict[str, Any]:
+    return {
+        "db": database(settings.home),
+        "title": f"ostci: {settings.manifest.stem}",
+        "titleURL": settings.url,
+        "buildbotURL": settings.url,
+        # Requests that look alike would be made one, and pushes would be gone.
+        "collapseRequests": False,
+        "buildbotNetUsageData": None,
+        "logCompressionMethod": "zstd",
+        "logMaxSize": _LOG_BYTES,
+        "logMaxTailSize": _LOG_TAIL_BYTES,
+        "caches": {"Builds": 200, "chdicts": 200, "BuildRequests": 200, "SourceStamps": 200},
+    }
+
+
+def _page(settings: MasterSettings) -> dict[str, Any]:
+    return {
+        "port": f"tcp:{settings.port}:interface={_LOCAL}",
+        "plugins": {"console_view": {}, "grid_view": {}},
+        # Pictures of people come from a server of others.
+        "avatar_methods": [],
+        "change_hook_dialects": {
+            kind: dialect(kind, secret) for kind, secret in settings.hooks.items()
+        },
+        **authorization(settings),
+    }

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the watch does in threads: read the manifest, ask servers, have pushes recorded."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pipeline.ports import process
+from pipeline.ports.git import Mirrors
+from pipeline.ports.git_commands import Git
+from pipeline.ports.git_heads import read_heads
+from pipeline.ports.ledger import Ledger
+from pipeline.ports.log import Log
+from pipeline.ports.master_home import environment
+from pipeline.ports.master_settings import MasterSettings
+from pipeline.stages import watch
+from pipeline.words.errors import Ending, Trouble
+from pipeline.words.manifest import Manifest
+from pipeline.words.manifest_text import read_manifest
+from pipeline.words.push import Via, heads_of
+
+_RECORD_S = 1800.0
+_SUITE = "bookworm"
+"""Of Debian's sources, where the base is not of Debian; it matters to no git repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the manifest is at the moment: URL → branches that are followed.
+
+    ``changed``: it is another one than when it was last recorded. ``problem``: its file is not
+    good, and the last good one is in force.
+    """
+
+    branches: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    changed: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What a server said: branch → revision, or why it said nothing."""
+
+    heads: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+class Looking:
+    """Looks at one manifest and its repositories; ``ask`` may be called from several threads."""
+
+    def __init__(self, settings: MasterSettings) -> None:
+        self._settings = settings
+        self._log = Log()
+        self._git = Git(settings.workdir.mirrors, log=self._log)
+        self._stamp: tuple[int, int, int] | None = None
+        self._seen = Seen()
+        self._manifest: Manifest | None = None
+
+    def see(self) -> Seen:
+        """Read the manifest again where its file has changed; a broken one is only told."""
+        path = self._settings.manifest
+        try:
+            found = path.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if stamp == self._stamp:
+                return self._seen
+            reading = read_manifest(path.read_text(), str(path), relative_to=str(path.parent))
+        except (OSError, Ending) as error:
+            return self._broken(str(error))
+        self._stamp = stamp
+        if reading.manifest is None:
+            return self._broken("; ".join(map(str, reading.problems)))
+        self._manifest = reading.manifest
+        self._seen = Seen(branches=_branches(reading.manifest), changed=True)
+        return self._seen
+
+    def _broken(self, why: str) -> Seen:
+        problem = f"the manifest is broken, the last good one is in force: {why}"
+        self._seen = replace(self._seen, problem=problem)
+        return self._seen
+
+    def ask(self, url: str, branches: Iterable[str]) -> Looked:
+        """Ask a server where its branches are; what goes wrong is told, not raised."""
+        try:
+            return Looked(heads=read_heads(url, branches, git=self._git))
+        except Ending as error:
+            return Looked(error=str(error))
+
+    def record(self, ledger: Ledger, urls: frozenset[str], via: Via) -> Mapping[str, str]:
+        """Fetch what moved there and record the pushes; tells what is wrong, by URL."""
+        manifest = self._manifest
+        if manifest is None:
+            return {}
+        suite = manifest.base.suite or _SUITE
+        mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
+        request = watch.WatchRequest(manifest=manifest, urls=urls, via=via)
+        found = watch.watch(request, mirrors=mirrors, pushes=ledger.pushes, log=self._log)
+        watch.supersede(ledger.pushes, manifest.queue_bound, log=self._log)
+        return {url: str(error) for url, error in found.problems.items()}
+
+    def record_all(self) -> str:
+        """Have the manifest and the base looked at, too, by the command that people give.
+
+        Tells what it found wrong; raises Trouble where it recorded nothing at all.
+        """
+        argv = ["ostci", "-C", str(self._settings.workdir.root), "watch", "--once", "--json"]
+        env = {**environment(), "PATH": self._settings.path}
+        done = process.run(argv, log=self._log, env=env, deadline_s=_RECORD_S, ok=())
+        last = "; ".join(done.error_text.splitlines()[-3:])
+        if not done.text.startswith("{"):
+            hint = f"ostci -C {self._settings.workdir.root} watch --once"
+            raise Trouble(f"pushes could not be recorded: {last}", hint=hint)
+        self._seen = replace(self._seen, changed=False)
+        return last if done.code else ""
+
+
+def _branches(manifest: Manifest) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for head in heads_of(manifest):
+        found[head.url].add(head.branch)
+    return {url: frozenset(branches) for url, branches in found.items()}

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Start again whatever the ledger has without an ending and nobody works on.
+
+This is the only way in which a run is started, so a push that was just found, one whose request was
+lost with the master, and one that had trouble before all go the same way; and no push has two
+requests at once, since one look is over before the next begins.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from buildbot.data.resultspec import Filter
+from buildbot.process.results import CANCELLED
+from buildbot.util.service import BuildbotService
+from twisted.internet import defer, task
+from twisted.python import log
+
+from pipeline.master.book import Book
+from pipeline.master.scheduler import PUSHES, mark_of, push_of
+from pipeline.ports.ledger import Ledger
+from pipeline.words.push import Push, PushState, to_start
+
+NAME = "reconciler"
+
+
+class Reconciler(BuildbotService):
+    """Looks at start, regularly, and whenever a push was written down."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = defer.DeferredLock()
+        self._loop: task.LoopingCall | None = None
+        self.book: Book | None = None
+        self.started = 0
+
+    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
+        """Take up new settings."""
+        self.book = book
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+            self._begin()
+        return defer.succeed(None)
+
+    @defer.inlineCallbacks
+    def startService(self) -> Any:  # noqa: N802
+        """Begin to look, once the master is there."""
+        yield super().startService()
+        self._begin()
+
+    @defer.inlineCallbacks
+    def stopService(self) -> Any:  # noqa: N802
+        """Stop looking, when the look that goes on is over."""
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        yield self._lock.run(defer.succeed, None)
+        yield super().stopService()
+        if self.book is not None:
+            self.book.close()
+
+    def _begin(self) -> None:
+        assert self.book is not None
+        self._loop = task.LoopingCall(self.look)
+        self._loop.start(self.book.settings.reconcile, now=True)
+
+    @defer.inlineCallbacks
+    def look(self) -> Any:
+        """Start what is due; an error is told, and the next look tries again."""
+        try:
+            yield self._lock.run(self._look)
+        except Exception as error:
+            log.err(error, "pushes could not be looked at; the next look tries again")
+
+    @defer.inlineCallbacks
+    def _look(self) -> Any:
+        if self.book is None or self.master.botmaster.shuttingDown:
+            return
+        scheduler = self.master.scheduler_manager.namedServices.get(PUSHES)
+        if scheduler is None or not scheduler.running:
+            return  # at the first start the builders are not there yet
+        pushes = yield self.book.ask(lambda ledger: ledger.pushes.open())
+        live = yield self._live()
+        idle = [push for push in pushes if push.id not in live]
+        idle = yield self._without_cancelled(idle)
+        due = to_start(idle, time.time(), self.book.settings.attempts)
+        # What has used up its attempts gets a build, too: it gives the push and its run an ending.
+        for push in sorted((*due.start, *due.exhausted), key=lambda one: one.id):
+            yield scheduler.start(push)
+            self.started += 1
+
+    @defer.inlineCallbacks
+    def _live(self) -> Any:
+        going = yield self.master.data.get(("buildsets",), filters=[_complete(False)])
+        return {push_of(one["external_idstring"]) for one in going}
+
+    @defer.inlineCallbacks
+    def _without_cancelled(self, idle: Sequence[Push]) -> Any:
+        """Give those their ending that somebody took out of the queue before they began."""
+        assert self.book is not None
+        left = []
+        for push in idle:
+            if push.attempts == 0 and (yield self._was_cancelled(push)):
+                yield self.book.ask(_cancel(push.id))
+            else:
+                left.append(push)
+        return left
+
+    @defer.inlineCallbacks
+    def _was_cancelled(self, push: Push) -> Any:
+        marked = Filter("external_idstring", "eq", [mark_of(push.id)])
+        found = yield self.master.data.get(("buildsets",), filters=[_complete(True), marked])
+        return any(one["results"] == CANCELLED for one in found)
+
+
+def _complete(value: bool) -> Filter:
+    return Filter("complete", "eq", [value])
+
+
+def _cancel(number: int) -> Any:
+    def end(ledger: Ledger) -> None:
+        ledger.pushes.end(number, PushState.DONE, "it was cancelled before it began")
+
+    return end

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a run's stages left, read for those that trigger what comes next. Called in threads."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.master.children import Child
+from pipeline.ports.workdir import Workdir
+from pipeline.words.manifest import OnFailed
+from pipeline.words.manifest_text import target_of
+from pipeline.words.plan import Kind
+from pipeline.words.quick import from_json
+from pipeline.words.run import RunRecord
+from pipeline.words.snapshot import Snapshot
+
+
+def children_of_plan(plan: Mapping[str, Any], run: str) -> tuple[Child, ...]:
+    """Tell which components to build, each after those of them that it stands on."""
+    wanted = [one for one in plan["components"] if one["decision"] != Kind.KEEP]
+    return tuple(
+        Child(
+            name=f"component/{one['component']}",
+            scheduler="component",
+            properties={"run": run, "component": one["component"]},
+            after=tuple(f"component/{name}" for name in one.get("after", ())),
+            tags=("component",),
+        )
+        for one in wanted
+    )
+
+
+def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Mapping[str, str]]:
+    """Tell a disk for each composed tree, the suites of its gate after it, and the commits."""
+    found = workdir.run(run)
+    trees = json.loads(found.file("trees").read_bytes())["trees"]
+    manifest = _snapshot(workdir, run).manifest
+    children = []
+    for tree in trees:
+        name = tree["name"]
+        properties = {"run": run, "tree": name}
+        disk = Child(name=f"disk/{name}", scheduler="disk", properties=properties, tags=("disk",))
+        children.append(disk)
+        for suite in target_of(manifest, tree["target"]).gate:
+            children.append(
+                Child(
+                    name=f"suite/{name}/{suite}",
+                    scheduler="suite",
+                    properties={**properties, "suite": suite},
+                    after=(disk.name,),
+                    tags=("suite",),
+                )
+            )
+    return tuple(children), {tree["name"]: tree["commit"] for tree in trees}
+
+
+def goes_on(workdir: Workdir, run: str) -> bool:
+    """Tell whether a run composes though a component failed."""
+    built = workdir.run(run).file("build").is_file()
+    return built and _snapshot(workdir, run).manifest.on_failed is OnFailed.LAST_GOOD
+
+
+def run_record(workdir: Workdir, run: str) -> RunRecord | None:
+    """Read a run's record, where it has one."""
+    if not workdir.is_run(run):
+        return None
+    path = workdir.run(run).file("run")
+    return from_json(RunRecord, path.read_bytes(), where=str(path)) if path.is_file() else None
+
+
+def _snapshot(workdir: Workdir, run: str) -> Snapshot:
+    path = workdir.run(run).file("snapshot")
+    return from_json(Snapshot, path.read_bytes(), where=str(path))

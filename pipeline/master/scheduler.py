@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Start the run of a push: a change that people see, and a request of its own for it."""
+
+from typing import Any
+
+from buildbot.process.properties import Properties
+from buildbot.schedulers.base import ReconfigurableBaseScheduler
+from twisted.internet import defer
+
+from pipeline.words.push import Push
+
+PUSHES = "pushes"
+_PREFIX = "push-"
+
+
+def mark_of(push: int) -> str:
+    """Write what marks the requests of a push."""
+    return f"{_PREFIX}{push}"
+
+
+def push_of(mark: str | None) -> int | None:
+    """Read the push from the mark of a request; None for a request of something else."""
+    number = (mark or "").removeprefix(_PREFIX)
+    return int(number) if mark != number and number.isdigit() else None
+
+
+class PushScheduler(ReconfigurableBaseScheduler):
+    """Starts what it is told to start; it listens to no changes itself."""
+
+    @defer.inlineCallbacks
+    def start(self, push: Push) -> Any:
+        """Put a request for the run of this push into the queue."""
+        changeid = yield self.master.data.updates.addChange(
+            author=f"{push.via} push",
+            comments=_comments(push),
+            revision=push.after,
+            branch=push.branch,
+            repository=push.url,
+            project=push.component,
+            category="push",
+            files=[],
+        )
+        properties = Properties()
+        properties.setProperty("push", push.id, "ledger")
+        yield self.addBuildsetForChanges(
+            reason=f"push {push.id}",
+            external_idstring=mark_of(push.id),
+            changeids=[changeid],
+            properties=properties,
+        )
+
+
+def _comments(push: Push) -> str:
+    what = "rewritten" if push.rewritten else "moved"
+    first = f"push {push.id}: {push.branch} of {push.component} {what} to {push.after[:12]}"
+    lines = [first, *([push.note] if push.note else [])]
+    return "\n".join([*lines, *(f"  {commit}" for commit in push.commits[-20:])])

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One ``ostci`` command as a step: its words, its log, and what its exit code means.
+
+A step decides nothing that the command knows. Only how often to try again is decided here: trouble
+of our machines (3), and a worker that was lost, within the same bound.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from buildbot.process.buildstep import BuildStep, ShellMixin
+from buildbot.process.logobserver import LogLineObserver
+from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
+from twisted.internet import defer
+
+from pipeline.master.commands import GRACE_S, environment, is_bug, is_trouble, ostci, result_of
+from pipeline.ports.master_settings import MasterSettings
+
+_SAID = "ostci: "
+
+
+class _LastWords(LogLineObserver):
+    """Keep the line in which ``ostci`` says how it ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = ""
+
+    def errLineReceived(self, line: str) -> None:  # noqa: N802
+        """Take a line of standard error."""
+        if line.startswith(_SAID):
+            self.said = line.removeprefix(_SAID)
+
+
+class Ostci(ShellMixin, BuildStep):
+    """Give an ``ostci`` command on the worker.
+
+    ``words`` may be renderables. ``again``: a build that had trouble is put back into the queue
+    while attempts are left; a run does that by itself, through the ledger.
+    """
+
+    renderables = ("words",)
+
+    def __init__(
+        self,
+        words: Sequence[object],
+        *,
+        settings: MasterSettings,
+        again: bool = False,
+        silent_s: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.words = list(words)
+        self.settings = settings
+        self.again = again
+        self.silent_s = silent_s or settings.silent
+        self.said = _LastWords()
+        self.stdout = ""
+        self.code: int | None = None
+        kwargs.setdefault("name", str(words[0]))
+        kwargs.setdefault("haltOnFailure", True)
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command", "env"]))
+
+    @defer.inlineCallbacks
+    def run(self) -> Any:
+        """Give the command and sort how it ended."""
+        if self.again:
+            attempt = yield self.attempt()
+            if attempt > self.settings.attempts:
+                self.said.said = f"given up: its worker was lost {attempt - 1} times"
+                return EXCEPTION
+        self.addLogObserver("stdio", self.said)
+        command = yield self.makeRemoteShellCommand(
+            command=ostci(self.settings, *self.words),
+            env=environment(self.settings),
+            logEnviron=False,
+            collectStdout=True,
+            timeout=self.silent_s,
+            maxTime=self.settings.longest,
+            sigtermTime=GRACE_S,
+            usePTY=False,
+        )
+        yield self.runCommand(command)
+        if self.stopped or command.rc is None:
+            return stopped_result(self)
+        self.stdout = command.stdout or ""
+        self.code = command.rc
+        if is_bug(command.rc):
+            self.setProperty("bug", self.name, self.name)
+        if self.again and is_trouble(command.rc) and attempt < self.settings.attempts:
+            return RETRY
+        result = yield self.ended(result_of(command.rc))
+        return result
+
+    @defer.inlineCallbacks
+    def attempt(self) -> Any:
+        """Count the builds that this request has had, with this one."""
+        request = self.build.requests[0].id
+        builds = yield self.master.data.get(("buildrequests", request, "builds"))
+        return len(builds)
+
+    def ended(self, result: int) -> Any:
+        """Go on from what the command left, and tell the step's result; for derived steps."""
+        return defer.succeed(result)
+
+    def getResultSummary(self) -> dict[str, str]:  # noqa: N802
+        """Say in a line what the command said last."""
+        if self.results in (FAILURE, EXCEPTION, CANCELLED) and self.said.said:
+            return {"step": f"{self.name}: {self.said.said}"[:400]}
+        return {"step": self.name} if self.results == SUCCESS else dict(super().getResultSummary())
+
+
+def stopped_result(step: BuildStep) -> int:
+    """Tell how a step ends that was interrupted: with the master it is given again, else not."""
+    return int(RETRY if step.master.botmaster.shuttingDown else CANCELLED)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The directories of a master and its worker, and how the two are started.
+
+Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
+
+    master/master.toml    where the work directory is, and the ports
+    master/secrets/       one file a secret, for its owner alone
+    master/buildbot.tac   starts the master with the master.cfg of ostci
+    master/state.sqlite   Buildbot's own database; deleting it loses no push, verdict or promotion
+    master/twistd.log     the master's log
+    worker/buildbot.tac   starts one process with all slots
+    worker/NAME/          where the commands of a slot begin
+"""
+
+import importlib.metadata
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.ports import process
+from pipeline.ports.files import write_text
+from pipeline.ports.log import Log
+from pipeline.ports.master_settings import MasterSettings, read_master_settings, write_place
+from pipeline.words.errors import Trouble
+
+_UPGRADE_S = 300.0
+_MARK = ".upgraded"
+_CONFIG = "master.cfg"
+_MASTER_TAC = """\
+# Written by ostci up at each start; what is changed here is lost.
+from buildbot.master import BuildMaster
+from twisted.application import service
+
+basedir = {home!r}
+configfile = {config!r}
+# Buildbot's own commands look for these very words.
+application = service.Application('buildmaster')
+BuildMaster(basedir, configfile, umask=0o022).setServiceParent(application)
+"""
+_WORKER_TAC = """\
+# Written by ostci up at each start; what is changed here is lost.
+from pathlib import Path
+
+from buildbot_worker.bot import Worker
+from twisted.application import service
+
+password = Path({secret!r}).read_text().strip()
+application = service.Application("buildbot-worker")
+for name in {names!r}:
+    place = Path({home!r}, name)
+    place.mkdir(exist_ok=True)
+    worker = Worker(
+        "127.0.0.1", {port}, name, password, str(place), 600, umask=0o022, maxdelay=5
+    )
+    worker.setServiceParent(application)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """A master's home that is ready to be started."""
+
+    settings: MasterSettings
+    master: Path
+    worker: Path
+
+    def argv(self, name: str) -> list[str | Path]:
+        """Write the command that stays in the foreground as the ``master`` or the ``worker``."""
+        place = getattr(self, name)
+        return [
+            twistd(),
+            "--nodaemon",
+            "--pidfile=",
+            f"--logfile={place / 'twistd.log'}",
+            f"--python={place / 'buildbot.tac'}",
+        ]
+
+
+def twistd() -> Path:
+    """Find the program that both are run by; raises Trouble where Buildbot is not installed."""
+    found = Path(sys.executable).with_name("twistd")
+    if not found.is_file() or not Path(sys.executable).with_name("buildbot").is_file():
+        raise Trouble("Buildbot is not installed here", hint="pip install 'ostci[master]'")
+    return found
+
+
+def config_file() -> Path:
+    """Find ``master.cfg``: at the top of the sources, or where an installation has put it."""
+    for folder in (Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "ostci"):
+        if (folder / _CONFIG).is_file():
+            return folder / _CONFIG
+    raise Trouble("there is no master.cfg of ostci", hint="pip install 'ostci[master]'")
+
+
+def environment() -> Mapping[str, str]:
+    """Tell what master and worker see of our environment; their commands inherit no more."""
+    kept = ("HOME", "USER", "OSTCI_CACHE", "TMPDIR")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **found}
+
+
+def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) -> Home:
+    """Make or bring up to date both directories; raises BadInput for wrong settings."""
+    master, worker = home / "master", home / "worker"
+    for place in (master, worker):
+        place.mkdir(parents=True, exist_ok=True)
+    write_place(master, work=work, port=port, worker_port=worker_port)
+    settings = read_master_settings(master)
+    config = str(config_file())
+    write_text(master / "buildbot.tac", _MASTER_TAC.format(home=str(master), config=config))
+    text = _WORKER_TAC.format(
+        secret=str(master / "secrets" / "worker"),
+        names=(*settings.run_slots, *settings.work_slots),
+        home=str(worker),
+        port=worker_port,
+    )
+    write_text(worker / "buildbot.tac", text)
+    _upgrade(master, log)
+    return Home(settings=settings, master=master, worker=worker)
+
+
+def _upgrade(master: Path, log: Log) -> None:
+    """Bring Buildbot's database up to date; takes seconds, so only after a change of version."""
+    version = importlib.metadata.version("buildbot")
+    mark = master / _MARK
+    if mark.is_file() and mark.read_text() == version and (master / "state.sqlite").is_file():
+        return
+    buildbot = Path(sys.executable).with_name("buildbot")
+    argv: list[str | Path] = [buildbot, "upgrade-master", "--quiet", master]
+    done = process.run(argv, log=log, env=environment(), deadline_s=_UPGRADE_S, ok=())
+    if done.code:
+        # It says on standard output what is wrong.
+        told = "\n".join([*done.text.splitlines(), *done.error_text.splitlines()[-5:]])
+        hint = process.repeat_line(argv)
+        raise Trouble(f"Buildbot's database cannot be used:\n{told}", hint=f"to repeat: {hint}")
+    write_text(mark, version)
+
+
+def free_port() -> int:
+    """Find a port of this host that nobody listens on at the moment."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def answers(port: int, timeout_s: float = 1.0) -> bool:
+    """Tell whether somebody listens on a port of this host."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s):
+            return True
+    except OSError:
+        return False

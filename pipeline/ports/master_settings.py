@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a master is told: where its work directory is, where it listens, how much it does at once.
+
+Two files say so. ``master.toml`` in the master's own directory is written by ``ostci up`` and
+names the work directory and the ports; ``[master]`` in the work directory's ``ostci.toml`` is for
+people::
+
+    [master]
+    runs = 4            # runs on their way at once
+    slots = 2           # builds, disks and suites at once; all cores by default
+    poll = 60           # seconds between two looks at all repositories
+    reconcile = 60      # seconds between two looks for pushes that nothing works on
+    attempts = 3        # how often a push is started before it ends as trouble
+    silent = 1200       # seconds without output after which a command is stopped
+    longest = 14400     # seconds that a command may take
+    url = "https://ci.example.org/"   # as people reach the page
+    [master.users]
+    alice = "operator"  # may stop and rebuild; "developer" may start and rebuild
+
+Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
+``user-NAME``, and ``hook-github``, ``hook-gitlab``, ``hook-gitea``, ``hook-plain``. A kind of hook
+without its secret does not exist.
+"""
+
+import os
+import secrets
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.ports.files import write_text
+from pipeline.ports.workdir import Workdir
+from pipeline.words.errors import BadInput
+
+PLACE = "master.toml"
+HOOKS = ("github", "gitlab", "gitea", "plain")
+ROLES = ("developer", "operator")
+_LOCAL = "127.0.0.1"
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
+_WORDS = ("url", "path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterSettings:
+    """All that the master's configuration is made of; times are in seconds."""
+
+    home: Path
+    workdir: Workdir
+    manifest: Path
+    port: int = 8010
+    worker_port: int = 9989
+    url: str = ""
+    runs: int = 4
+    slots: int = 2
+    poll: int = 60
+    reconcile: int = 60
+    attempts: int = 3
+    silent: int = 1200
+    longest: int = 14400
+    path: str = ""
+    """Where commands are looked for, ``ostci`` first of all."""
+    # Buildbot writes what steps are made of into its log: the secrets are left out of that.
+    worker_password: str = field(default="", repr=False)
+    users: Mapping[str, str] = field(default_factory=dict)
+    """User → role."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hooks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Kind of hook → its secret."""
+
+    @property
+    def run_slots(self) -> tuple[str, ...]:
+        """Names of the workers that take runs; the first one only ever takes the oldest push."""
+        return tuple(f"run-{number}" for number in range(self.runs + 1))
+
+    @property
+    def work_slots(self) -> tuple[str, ...]:
+        """Names of the workers that build components, make disks and boot them."""
+        return tuple(f"work-{number}" for number in range(1, self.slots + 1))
+
+    @property
+    def ledger_url(self) -> str:
+        """Where pushes are written down."""
+        return f"sqlite:///{self.workdir.ledger}"
+
+
+def read_master_settings(home: Path) -> MasterSettings:
+    """Read both files and the secrets; raises BadInput with the place of what is wrong."""
+    place = _read_toml(home / PLACE)
+    work = Path(str(place.get("work", "")))
+    if not work.is_absolute() or not work.is_dir():
+        raise BadInput(f"work is no directory: {work}", where=str(home / PLACE), hint="ostci up")
+    said = _read_toml(work / "ostci.toml")
+    table = said.get("master", {})
+    _check(table, str(work / "ostci.toml"))
+    users = table.get("users", {})
+    port = _port(place, "port", home, MasterSettings.port)
+    given: dict[str, Any] = {key: table[key] for key in (*_NUMBERS, *_WORDS) if key in table}
+    given.setdefault("slots", len(os.sched_getaffinity(0)))
+    given.setdefault("url", f"http://{_LOCAL}:{port}/")
+    given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
+    return MasterSettings(
+        home=home,
+        workdir=Workdir(work),
+        manifest=(work / str(said.get("manifest", ""))).resolve(),
+        port=port,
+        worker_port=_port(place, "worker-port", home, MasterSettings.worker_port),
+        worker_password=_secret(home, "worker"),
+        users=users,
+        passwords={user: _secret(home, f"user-{user}") for user in users},
+        hooks={kind: found for kind in HOOKS if (found := _optional(home, f"hook-{kind}"))},
+        **given,
+    )
+
+
+def write_place(home: Path, *, work: Path, port: int, worker_port: int) -> None:
+    """Write ``master.toml`` and, where there is none yet, the password of the workers."""
+    text = f'work = "{work}"\nport = {port}\nworker-port = {worker_port}\n'
+    write_text(home / PLACE, text)
+    folder = home / "secrets"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not (folder / "worker").is_file():
+        write_secret(home, "worker", secrets.token_hex(16))
+
+
+def write_secret(home: Path, name: str, value: str) -> None:
+    """Write a secret for its owner alone."""
+    path = home / "secrets" / name
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(value)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no {path.name}", where=str(path), hint="ostci up") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(str(error), where=str(path)) from error
+
+
+def _check(table: Any, where: str) -> None:
+    if not isinstance(table, dict):
+        raise BadInput("master is a table: [master]", where=where)
+    for key, value in table.items():
+        if key in _NUMBERS:
+            if type(value) is not int or value < 1:
+                raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
+        elif key in _WORDS:
+            if not isinstance(value, str):
+                raise BadInput(f"master.{key} wants a text, not {value!r}", where=where)
+        elif key == "users":
+            _check_users(value, where)
+        else:
+            known = ", ".join((*_NUMBERS, *_WORDS, "users"))
+            raise BadInput(f"master.{key} is none of {known}", where=where)
+
+
+def _check_users(users: Any, where: str) -> None:
+    if not isinstance(users, dict):
+        raise BadInput("master.users is a table of names and roles", where=where)
+    for user, role in users.items():
+        if role not in ROLES:
+            wanted = " or ".join(ROLES)
+            raise BadInput(f"master.users.{user} wants {wanted}, not {role!r}", where=where)
+
+
+def _port(place: Mapping[str, Any], key: str, home: Path, default: int) -> int:
+    value = place.get(key, default)
+    if type(value) is not int or not 0 < value < 65536:
+        raise BadInput(f"{key} wants a port, not {value!r}", where=str(home / PLACE))
+    return value
+
+
+def _secret(home: Path, name: str) -> str:
+    found = _optional(home, name)
+    if not found:
+        path = home / "secrets" / name
+        raise BadInput(
+            f"there is no secret {name}", where=str(path), hint=f"install -m 600 /dev/stdin {path}"
+        )
+    return found
+
+
+def _optional(home: Path, name: str) -> str:
+    path = home / "secrets" / name
+    if not path.is_file():
+        return ""
+    if path.stat().st_mode & 0o077:
+        raise BadInput("others may read this secret", where=str(path), hint=f"chmod 600 {path}")
+    return path.read_text().strip()

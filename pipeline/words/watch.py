@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""When to look at a repository again: regularly, and less and less often while it does not answer.
+
+How it is looked at is not known here; times are in seconds of any clock that does not go back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+LONGEST_PAUSE_S = 3600.0
+"""A repository that never answers is still asked this often."""
+_DOUBLINGS = 12
+_JITTER = 0.25
+"""So much of a pause is left to chance: a server that was away is not asked by all at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is known of one URL: when it is asked next, and how often it failed on end."""
+
+    due: float = 0.0
+    failures: int = 0
+    error: str = ""
+
+
+def due_urls(urls: Iterable[str], known: Mapping[str, Asked], now: float) -> tuple[str, ...]:
+    """Choose what to ask in a round that begins now: all but what is left alone for a while."""
+    return tuple(url for url in urls if known.get(url, Asked()).due <= now)
+
+
+def answered(_asked: Asked) -> Asked:
+    """Note an answer: it is asked in every round again."""
+    return Asked()
+
+
+def failed(asked: Asked, error: str, now: float, *, round_s: float, chance: float) -> Asked:
+    """Note that it did not answer; ``chance`` is from 0 to 1, ``round_s`` is between two rounds.
+
+    The first failure costs no round, the second one, then two, four and so on.
+    """
+    failures = asked.failures + 1
+    rounds = 0.0 if failures == 1 else 2.0 ** min(failures - 2, _DOUBLINGS)
+    pause = min(rounds * round_s, LONGEST_PAUSE_S)
+    jittered = pause * (1.0 - _JITTER * chance)
+    return replace(asked, failures=failures, error=error, due=now + jittered)

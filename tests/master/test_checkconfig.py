@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The master's configuration: what Buildbot thinks of it, and what is refused."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.log import Log
+from pipeline.ports.master_home import environment, prepare, twistd
+from pipeline.ports.master_settings import read_master_settings, write_place, write_secret
+from pipeline.words.errors import BadInput
+from tests.work import TINY, Work
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    return Work(TINY, tmp_path_factory.mktemp("checkconfig"))
+
+
+@pytest.fixture
+def home(work: Work, tmp_path: Path) -> Path:
+    write_place(tmp_path, work=work.root, port=8010, worker_port=9989)
+    (work.root / "ostci.toml").write_text('manifest = "../sample/manifest.yaml"\n')
+    return tmp_path
+
+
+def test_buildbot_takes_the_configuration(work: Work, tmp_path: Path) -> None:
+    made = prepare(tmp_path, work=work.root, port=8010, worker_port=9989, log=Log())
+    argv = [str(twistd().with_name("buildbot")), "checkconfig", str(made.master)]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=120, check=False, env=dict(environment())
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Config file is good!" in done.stdout
+    for name in ("worker", "buildbot.tac"):
+        text = (made.worker / "buildbot.tac").read_text()
+        assert made.settings.worker_password not in text, name
+    assert (made.master / "secrets" / "worker").stat().st_mode & 0o777 == 0o600
+    assert (made.master / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_table_of_the_work_directory_sets_what_is_set(work: Work, home: Path) -> None:
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write('[master]\nruns = 2\nslots = 3\n[master.users]\nalice = "operator"\n')
+    write_secret(home, "user-alice", "wonderland")
+    write_secret(home, "hook-plain", "tea")
+    found = read_master_settings(home)
+    assert found.run_slots == ("run-0", "run-1", "run-2")
+    assert found.work_slots == ("work-1", "work-2", "work-3")
+    assert found.passwords == {"alice": "wonderland"}
+    assert found.hooks == {"plain": "tea"}
+    assert found.manifest == (work.root.parent / "sample" / "manifest.yaml").resolve()
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("[master]\nruns = 0\n", "master.runs wants a number from 1, not 0"),
+        ("[master]\nruns = true\n", "master.runs wants a number from 1, not True"),
+        ('[master]\npoll = "60"\n', "master.poll wants a number from 1, not '60'"),
+        ("[master]\nurl = 7\n", "master.url wants a text, not 7"),
+        ("[master]\nspeed = 7\n", "master.speed is none of runs, slots"),
+        ('[master.users]\nbob = "king"\n', "master.users.bob wants developer or operator"),
+        ('[master.users]\nbob = "operator"\n', "there is no secret user-bob"),
+        ("master = 7\n", "master is a table"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_place(
+    work: Work, home: Path, said: str, wanted: str
+) -> None:
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write(said)
+    with pytest.raises(BadInput) as raised:
+        read_master_settings(home)
+    assert wanted in str(raised.value)
+
+
+def test_a_secret_that_others_may_read_is_refused(home: Path) -> None:
+    (home / "secrets" / "worker").chmod(0o644)
+    with pytest.raises(BadInput, match="others may read this secret") as raised:
+        read_master_settings(home)
+    assert raised.value.hint == f"chmod 600 {home / 'secrets' / 'worker'}"

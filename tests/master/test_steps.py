@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What becomes of a push for every way in which a command can end; master and worker are real."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.words.push import PushState
+from tests.masters import FakeUp
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeUp]:
+    with FakeUp(tmp_path_factory.mktemp("steps"), attempts=2) as made:
+        yield made
+
+
+def last(up: FakeUp, builder: str = "run") -> dict[str, Any]:
+    """Find the newest build of a builder, when it is over."""
+    up.wait(lambda: bool(up.builds(builder)[-1]["complete"]), "the last build is over")
+    return up.builds(builder)[-1]
+
+
+def test_a_push_goes_the_whole_way(up: FakeUp) -> None:
+    before = len(up.calls())
+    push = up.push()
+    (done,) = up.wait_ended(push)
+    assert (done.state, done.attempts, done.message) == (PushState.DONE, 1, "as it was told")
+    build = last(up)
+    assert build["word"] == "success", build["state_string"]
+    run = done.run
+    assert [call.partition(" --wait")[0] for call in up.calls()[before:]] == [
+        f"resolve --push {push.id}",
+        f"plan --run {run} --json",
+        f"build hello-lib --run {run}",
+        f"build hello --run {run}",
+        f"build --run {run}",
+        f"compose --run {run}",
+        f"disk x86_64-runtime --run {run}",
+        f"test x86_64-runtime --suite smoke --run {run}",
+        f"promote --run {run}",
+        f"end {run}",
+    ]
+    properties = build["props"]
+    assert (properties["push"], properties["run"]) == (push.id, run)
+    assert properties["snapshot"] == "5" * 64
+    assert properties["commits"] == {"x86_64-runtime": "c" * 64}
+    assert properties["revision"] == push.after
+    for name in ("component/hello-lib", "disk/x86_64-runtime", "suite/x86_64-runtime/smoke"):
+        (child,) = up.builds(name)
+        assert child["props"]["run"] == run
+    # Five builders, whatever the manifest holds: the others are only names.
+    real = [one for one in up.get("builders")["builders"] if "_virtual_" not in one["tags"]]
+    assert sorted(one["name"] for one in real) == ["component", "disk", "promote", "run", "suite"]
+
+
+@pytest.mark.parametrize(
+    ("code", "word", "state", "message"),
+    [
+        (1, "failure", PushState.DONE, "as it was told"),
+        pytest.param(2, "failure", PushState.DONE, "as it was told", marks=pytest.mark.full),
+        (70, "exception", PushState.TROUBLE, "as it was told"),
+        (130, "cancelled", PushState.DONE, "by Buildbot: somebody"),
+    ],
+)
+def test_a_code_is_an_ending(
+    up: FakeUp, code: int, word: str, state: PushState, message: str
+) -> None:
+    up.tell("compose", code)
+    (done,) = up.wait_ended(up.push())
+    assert (done.state, done.attempts, done.message) == (state, 1, message)
+    build = last(up)
+    assert build["word"] == word
+    steps = up.steps(build)
+    assert steps["compose"] == word
+    assert "promote" not in steps and "machines" not in steps
+    assert f"compose was told to end with {code}" in build["state_string"] or code == 130
+    assert up.calls()[-1].startswith("cancel" if code == 130 else "end")
+
+
+def test_trouble_is_tried_again_and_then_passes(up: FakeUp) -> None:
+    up.tell("compose", 3)
+    before = len(up.builds())
+    (done,) = up.wait_ended(up.push())
+    assert (done.state, done.attempts) == (PushState.DONE, 2)
+    last(up)
+    assert [build["word"] for build in up.builds()[before:]] == ["exception", "success"]
+    assert {build["props"]["run"] for build in up.builds()[before:]} == {done.run}
+    assert sum(call.startswith(f"resolve --push {done.id} ") for call in up.calls()) == 2
+
+
+def test_trouble_without_end_ends_within_the_bound(up: FakeUp) -> None:
+    up.tell("resolve", 3, 3, 0)
+    before = len(up.builds())
+    (done,) = up.wait_ended(up.push())
+    up.tell("resolve")
+    assert (done.state, done.attempts) == (PushState.TROUBLE, 2)
+    assert done.message == "all its attempts ended in trouble"
+    assert last(up)["word"] == "exception"
+    assert [build["word"] for build in up.builds()[before:]] == ["exception", "exception"]
+
+
+def test_the_trouble_of_a_suite_is_tried_again_by_itself(up: FakeUp) -> None:
+    up.tell("test", 3)
+    before = len(up.builds("suite/x86_64-runtime/smoke"))
+    (done,) = up.wait_ended(up.push())
+    assert (done.state, done.attempts) == (PushState.DONE, 1)
+    assert last(up)["word"] == "success"
+    suites = up.builds("suite/x86_64-runtime/smoke")[before:]
+    assert [build["word"] for build in suites] == ["retry", "success"]
+
+
+def test_what_stands_on_a_failed_component_is_not_built(up: FakeUp) -> None:
+    up.tell("build-hello-lib", 1)
+    before = len(up.calls())
+    # The command that collects says that a component failed.
+    up.tell("build", 1)
+    (done,) = up.wait_ended(up.push())
+    assert done.state is PushState.DONE
+    build = last(up)
+    assert build["word"] == "failure"
+    steps = up.steps(build)
+    assert (steps["components"], steps["build"]) == ("failure", "failure")
+    assert "compose" not in steps
+    assert not any(call.startswith("build hello ") for call in up.calls()[before:])
+    assert up.builds("component/hello-lib")[-1]["word"] == "failure"
+
+
+def test_a_suite_that_fails_still_has_promotion_say_so(up: FakeUp) -> None:
+    up.tell("test", 1)
+    up.tell("promote", 1)
+    (done,) = up.wait_ended(up.push())
+    assert done.state is PushState.DONE
+    steps = up.steps(last(up))
+    assert (steps["machines"], steps["promote"]) == ("failure", "failure")
+
+
+def test_a_push_that_has_its_ending_is_not_worked_on_again(up: FakeUp) -> None:
+    push = up.push()
+    up.ledger.pushes.end(push.id, PushState.DONE, "elsewhere")
+    following = up.push()
+    up.wait_ended(following)
+    assert not any(call.startswith(f"resolve --push {push.id} ") for call in up.calls())
+
+
+def test_every_command_is_alone_in_its_namespace_with_a_small_environment(up: FakeUp) -> None:
+    build = last(up, "component/hello-lib")
+    steps = up.get(f"builds/{build['buildid']}/steps")["steps"]
+    step = next(one for one in steps if one["name"] == "build")
+    logs = up.get(f"steps/{step['stepid']}/logs")["logs"]
+    text = up.get(f"logs/{logs[0]['logid']}/contents")["logchunks"][0]["content"]
+    assert "setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc ostci" in text
+    assert "environment:" not in text
+
+
+def test_no_secret_is_in_a_log(up: FakeUp) -> None:
+    password = (up.home / "master" / "secrets" / "worker").read_text()
+    for name in ("master", "worker"):
+        assert password not in (up.home / name / "twistd.log").read_text()

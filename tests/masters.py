@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A real master and worker under ``ostci up``, and their page asked over HTTP."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.ports.ledger import Ledger
+from pipeline.ports.process import descendants
+from pipeline.words.push import NewPush, Push
+from tests.work import TINY, TOP, Work
+
+RESULTS = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
+_UP_S = 120.0
+_DONE_S = 120.0
+
+
+class Up:
+    """``ostci up`` on a work directory, for the length of a ``with``."""
+
+    def __init__(self, root: Path, *, work: Work | None = None, **settings: object) -> None:
+        self.work = work or Work(TINY, root)
+        self.root = self.work.root
+        self.home = self.root / "buildbot"
+        self.ledger = Ledger(f"sqlite:///{self.root / 'ledger.sqlite'}")
+        self.process: subprocess.Popen[bytes] | None = None
+        with (self.root / "ostci.toml").open("a") as file:
+            file.write("[master]\n")
+            file.writelines(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            for name in ("master", "worker"):
+                path = self.home / name / "twistd.log"
+                text = path.read_text(errors="replace") if path.is_file() else ""
+                sys.stderr.write(f"\n--- {name}\n" + "\n".join(text.splitlines()[-60:]) + "\n")
+        self.stop()
+        self.ledger.close()
+
+    def start(self) -> None:
+        """Start it and wait until the page answers and a worker is there."""
+        self.process = subprocess.Popen(
+            self.work.argv("up", "--port", "0", "--worker-port", "0"),
+            stdout=subprocess.DEVNULL,
+            stderr=(self.root.parent / "up.log").open("a"),
+            start_new_session=True,
+            cwd=TOP,
+        )
+        self.wait(self.is_up, "the master is up", within_s=_UP_S)
+
+    def is_up(self) -> bool:
+        """Tell whether the page answers and all slots are there."""
+        assert self.process is not None
+        assert self.process.poll() is None, (self.root.parent / "up.log").read_text()
+        try:
+            workers = self.get("workers")["workers"]
+        except (OSError, KeyError, FileNotFoundError):
+            return False
+        return bool(workers) and all(one["connected_to"] for one in workers)
+
+    def stop(self) -> int | None:
+        """End it as Ctrl-C does; nothing of it is alive afterwards."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        below = descendants(self.process.pid)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            code = self.process.wait()
+        left = [pid for pid, _ in below if Path(f"/proc/{pid}").exists()]
+        assert not left, f"still alive after ostci up: {left}"
+        return code
+
+    def pid_of(self, name: str) -> int:
+        """Find the process of the ``master`` or the ``worker``."""
+        assert self.process is not None
+        mark = str(self.home / name / "buildbot.tac")
+        for pid, _ in descendants(self.process.pid):
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if any(mark in word for word in words):
+                return pid
+        raise AssertionError(f"there is no {name}")
+
+    def kill(self, name: str) -> None:
+        """Kill the ``master`` or the ``worker``, as the machine's lack of memory would."""
+        pid = self.pid_of(name)
+        os.kill(pid, signal.SIGKILL)
+        self.wait(lambda: not Path(f"/proc/{pid}").exists(), f"{name} is dead")
+
+    @property
+    def url(self) -> str:
+        """The address of the page."""
+        place = tomllib.loads((self.home / "master" / "master.toml").read_text())
+        return f"http://127.0.0.1:{place['port']}/"
+
+    def get(self, path: str) -> Any:
+        """Ask the page's data."""
+        for again in (True, False):
+            try:
+                with urllib.request.urlopen(f"{self.url}api/v2/{path}", timeout=20) as answer:
+                    return json.load(answer)
+            except http.client.IncompleteRead:
+                # Seen once in some hundred answers of a busy Buildbot: a head without its body.
+                if not again:
+                    raise
+        raise AssertionError
+
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, str]:
+        """Send something to the page; tells code and text of the answer."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(self.url + path, data=body, headers=sent, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def builds(self, builder: str = "run") -> list[dict[str, Any]]:
+        """List the builds of a builder, oldest first; ``word`` is the result."""
+        builders = {one["name"]: one["builderid"] for one in self.get("builders")["builders"]}
+        if builder not in builders:
+            return []
+        found = self.get(f"builders/{builders[builder]}/builds?property=*&order=buildid")["builds"]
+        for build in found:
+            build["word"] = "" if build["results"] is None else RESULTS[build["results"]]
+            build["props"] = {name: value[0] for name, value in build["properties"].items()}
+        return list(found)
+
+    def steps(self, build: dict[str, Any]) -> dict[str, str]:
+        """Tell how each step of a build ended."""
+        found = self.get(f"builds/{build['buildid']}/steps")["steps"]
+        return {one["name"]: RESULTS[one["results"]] for one in found if one["results"] is not None}
+
+    def push(self, component: str = "greeting", after: str = "a" * 40) -> Push:
+        """Write a push down as a person would with ``ostci push``."""
+        new = NewPush(
+            component=component, url="/srv/git", branch="master", before="0" * 40, after=after
+        )
+        return self.ledger.pushes.add(new)
+
+    def wait(self, fact: Callable[[], bool], what: str, *, within_s: float = _DONE_S) -> None:
+        """Wait for a fact."""
+        until = time.monotonic() + within_s
+        while not fact():
+            assert time.monotonic() < until, f"not within {within_s:.0f} s: {what}"
+            time.sleep(0.1)
+
+    def wait_ended(self, *pushes: Push, within_s: float = _DONE_S) -> list[Push]:
+        """Wait until pushes have an ending."""
+
+        def ended() -> bool:
+            return not any(self.ledger.pushes.get(push.id).is_open for push in pushes)
+
+        self.wait(ended, f"pushes {[push.id for push in pushes]} end", within_s=within_s)
+        return [self.ledger.pushes.get(push.id) for push in pushes]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
+
+
+class FakeUp(Up):
+    """The same with a pretended ``ostci`` on the worker's path."""
+
+    def __init__(self, root: Path, **settings: object) -> None:
+        self.fake = root / "fake"
+        self.fake.mkdir(parents=True)
+        script = self.fake / "ostci"
+        module = TOP / "tests" / "master" / "fake_ostci.py"
+        script.write_text(
+            f"#!/bin/sh\nPYTHONPATH={TOP} FAKE_OSTCI={self.fake} "
+            f'exec {sys.executable} {module} "$@"\n'
+        )
+        script.chmod(0o755)
+        path = f"{self.fake}:/usr/bin:/bin"
+        given: dict[str, Any] = {"path": path, "reconcile": 1, "slots": 2, "runs": 2, **settings}
+        super().__init__(root, **given)
+
+    def tell(self, verb: str, *codes: object) -> None:
+        """Say how the next commands of a verb end: exit codes, or ``hang``."""
+        (self.fake / f"exit-{verb}").write_text("".join(f"{code}\n" for code in codes))
+
+    def calls(self) -> list[str]:
+        """List the commands that were given, oldest first."""
+        path = self.fake / "calls"
+        return path.read_text().splitlines() if path.is_file() else []
