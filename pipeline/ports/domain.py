@@ -196,6 +196,9 @@ class Domain:
         event = Event(kind=kind, time=when, detail=detail)
         with self._lock:
             self._events.append(event)
+            if kind is EventKind.ENDED:
+                # Before anybody hears of it, who then asks how it ended.
+                self._over.set()
             for listener in self._listeners:
                 listener(event)
         self._log.detail(f"{kind} {detail}".strip(), about=self.name)
@@ -220,7 +223,6 @@ class Domain:
         if self._monitor is not None:
             self._monitor.wait_gone(_DRAIN_S)
         self._tell(EventKind.ENDED, detail, now)
-        self._over.set()
 
 
 def _read_png(path: Path, name: str) -> bytes:
