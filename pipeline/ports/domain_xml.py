@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a machine is made of, and libvirt's XML of it: values in, text out.
 
-The hardware is fixed: q35, virtio, two serial ports for the fixture, a screen with keyboard and
-tablet, no network card. A guest's reset ends the machine, for what boots next is read from the
+The hardware is fixed: q35, virtio, two serial ports for the fixture, a screen with a
+keyboard, no network card. A guest's reset ends the machine, for what boots next is read from the
 disk by whoever started it. Format: https://libvirt.org/formatdomain.html
 """
 
@@ -17,6 +17,8 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.image import BootEntry
 from pipeline.words.fixture import JOURNAL_PORT, SHELL_PORT
 
+# Their boards bring one; a second would only cost every boot the loading of its module.
+_WITH_KEYBOARD = frozenset({"x86_64"})
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MACHINES = {"x86_64": "q35"}
 DISK_SERIAL = "ostci"
@@ -130,8 +132,8 @@ def _devices(devices: ET.Element, spec: MachineSpec, files: Files, emulator: Pat
     ET.SubElement(devices, "memballoon", model="none")
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga", vram="16384")
-    for kind in ("tablet", "keyboard"):
-        ET.SubElement(devices, "input", type=kind, bus="virtio")
+    if spec.arch not in _WITH_KEYBOARD:
+        ET.SubElement(devices, "input", type="keyboard", bus="virtio")
     _text(ET.SubElement(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "panic", model="isa")
 
