@@ -36,6 +36,8 @@ _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
 _NOTHING_COLLECTED = 5
 _SOCKETS = "ostci-suite-"
+_ROOM = 64 * 1024**2
+"""Bytes: more than all bytecode of a suite."""
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
 
@@ -111,7 +113,11 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         deadline_s = expected.deadline_s + _BESIDES_S * chosen.speed
         bytecode = cache.resolve() / "bytecode"
         code = _run_pytest(parameters, folder, test, deadline_s, bytecode=bytecode, log=log)
-    result = _result(request, code, deadline_s)
+    try:
+        result = _result(request, code, deadline_s)
+    except RuntimeError:
+        remove_tree(bytecode)  # whatever it was, it must not be the same for ever
+        raise
     return replace(result, seconds=round(time.monotonic() - started, 3))
 
 
@@ -163,7 +169,8 @@ def _run_pytest(
         PARAMETERS: str(file),
         "PYTHONPATH": str(suites_path().parent),
         # Compiled once, whoever installed us, and not beside suites that may be somebody else's.
-        "PYTHONDONTWRITEBYTECODE": "",
+        # Python keeps what it could not write in full, and never comes over it.
+        "PYTHONDONTWRITEBYTECODE": "1" if shutil.disk_usage(bytecode.parent).free < _ROOM else "",
         "PYTHONPYCACHEPREFIX": str(bytecode),
         # A caller's own options for pytest are not meant for this one.
         "PYTEST_ADDOPTS": "",

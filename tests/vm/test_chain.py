@@ -95,15 +95,19 @@ def test_what_is_shown_of_a_promoted_tree_names_its_components_and_verdicts(work
     assert work.story.change.component in text
 
 
-def test_the_second_of_two_commands_is_told_who_holds_the_work_directory(work: Work) -> None:
+def test_who_wants_the_work_directory_for_itself_is_told_who_is_in_it(work: Work) -> None:
+    before = (work.root / "last-run").resolve()
     first = work.start("run", "--again")
     try:
         until = time.monotonic() + 30
-        while not (work.root / "locks" / "work.lock").read_text().count(f'"pid": {first.pid}'):
+        while (run := (work.root / "last-run").resolve()) == before or not (
+            (run / ".lock").is_file() and f'"pid": {first.pid}' in (run / ".lock").read_text()
+        ):
             assert time.monotonic() < until and first.poll() is None
             time.sleep(0.02)
-        said = work.ostci("run", code=3)
-        assert f"held by process {first.pid} (ostci run" in said.err
+        said = work.ostci("clean", code=3)
+        assert "is in use by " in said.err and f"{first.pid} (ostci run" in said.err, said.err
+        assert "→ wait for that: ostci clean --wait SECONDS" in said.err
     finally:
         kill_after(first, 0)
         wait_until_gone(work)
