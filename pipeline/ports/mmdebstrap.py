@@ -271,6 +271,9 @@ def bootstrap(
     check_names(names)
     temporary.mkdir(parents=True, exist_ok=True)
     argv: list[str | Path] = [
+        # What it mounts in the root goes with it, also when it is killed; a user's own namespace
+        # does the same.
+        *(("unshare", "--mount", "--propagation=private", "--") if os.geteuid() == 0 else ()),
         "mmdebstrap",
         f"--variant={variant}",
         "--format=tar",
