@@ -1,38 +1,36 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The stages of a run as the command line gives them: each from what the ones before it left.
 
+``build`` and ``compose`` are in ``building`` and ``composing``.
+
 A function here reads results from the run's directory, asks its stage, writes the result there
 and into the ledger, and raises what the stage came to. It decides nothing that a stage should.
 """
 
 import contextvars
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
-from pipeline.cli.turns import turn
+from pipeline.cli.results import Disks, Resolved, Tests, Trees
 from pipeline.ports.files import lock, write_text
-from pipeline.ports.workdir import RunDir
 from pipeline.stages import base as base_stage
-from pipeline.stages import build as build_stage
-from pipeline.stages import compose as compose_stage
 from pipeline.stages import disk as disk_stage
 from pipeline.stages import promote as promote_stage
 from pipeline.stages import resolve as resolve_stage
 from pipeline.stages import test as test_stage
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.manifest import Manifest, OnFailed, Source, Target
+from pipeline.words.manifest import Manifest, Source, Target
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
-from pipeline.words.records import from_json
-from pipeline.words.refs import Commit, Part, Revision, buildmaster_ref
+from pipeline.words.refs import Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -40,36 +38,6 @@ from pipeline.words.verdict import SuiteResult, Verdict
 _SUITE_S = 3600.0
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """``resolve.json``: what could not be pinned, and what was taken from elsewhere."""
-
-    failures: Mapping[str, str] = field(default_factory=dict)
-    overrides: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trees:
-    """``trees.json``: what was composed."""
-
-    trees: tuple[Tree, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disks:
-    """``disks.json``: a disk a tree, by its name."""
-
-    disks: Mapping[str, Disk] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tests:
-    """``tests.json``: what every suite said of every tree."""
-
-    __test__ = False
-    suites: tuple[SuiteResult, ...] = ()
 
 
 def base(passage: Passage, *, refresh: bool = False, offline: bool = False) -> None:
@@ -155,220 +123,6 @@ def plan(passage: Passage) -> None:
             reasons = "; ".join(decision.reasons)
             house.log.detail(f"{decision.kind}: {reasons}", about=decision.component)
         passage.tell(summary(found))
-
-
-def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool = False) -> None:
-    """Build what is not there; raises the worst of the failures, after all that can was built.
-
-    What this run has built by name is taken as it ended, also where it failed, unless ``retry``.
-    """
-    with passage.stage("build"):
-        earlier = {} if retry else read_built(passage.run)
-        result = _build(passage, force=force, earlier=earlier)
-        passage.write("build", result)
-        passage.tell(_build_summary(result))
-        _raise_failed(passage, result)
-
-
-def build_named(
-    passage: Passage, names: Sequence[str], *, force: frozenset[str] = frozenset()
-) -> None:
-    """Build single components, beside others that build others of the same run.
-
-    What they need is there, or is built first. Each result is kept for ``build``. Raises the worst
-    of the failures.
-    """
-    with passage.house.log.step(f"build {' '.join(names)}"):
-        # Whoever names a component wants it tried again; what it needs has had its turn.
-        earlier = {
-            name: one
-            for name, one in read_built(passage.run).items()
-            if name not in names or one.outcome is build_stage.Outcome.BUILT
-        }
-        result = _build(passage, force=force, earlier=earlier, only=frozenset(names))
-        for one in result.components:
-            is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
-            if is_news or one.component in names:
-                passage.merge(
-                    f"build/{one.component}",
-                    build_stage.BuiltComponent,
-                    lambda old, one=one: _news(old, one),  # type: ignore[misc]
-                )
-        passage.house.log.fact(_build_summary(result))
-        _raise_failed(passage, result)
-
-
-def _build(
-    passage: Passage,
-    *,
-    force: frozenset[str],
-    earlier: Mapping[str, build_stage.BuiltComponent],
-    only: frozenset[str] | None = None,
-) -> build_stage.BuildResult:
-    house, manifest = passage.house, passage.manifest
-    for name in sorted(force | (only or frozenset())):
-        if name not in {component.name for component in manifest.components}:
-            raise BadInput(f"the manifest has no component {name!r}", hint="ostci show")
-    base = passage.read("base", base_stage.BaseResult)
-    request = build_stage.BuildRequest(
-        snapshot=passage.snapshot,
-        arch=house.arch,
-        base=base.variants[buildroot_variant(manifest.base)],
-        run=passage.run.version,
-        into=passage.run.built,
-        jobs=house.settings.jobs,
-        force=force,
-        only=only,
-        earlier=earlier,
-    )
-    return build_stage.build(
-        request,
-        repo=house.repo,
-        artifacts=house.artifacts,
-        mirrors=house.mirrors,
-        cache=house.workdir.cache,
-        tmp=house.tmp,
-        log=house.log,
-    )
-
-
-def _news(
-    old: build_stage.BuiltComponent | None, new: build_stage.BuiltComponent
-) -> build_stage.BuiltComponent:
-    """Keep that the run built a component, whoever in it then found that it is there."""
-    is_same = old is not None and old.outcome is build_stage.Outcome.BUILT and old.key == new.key
-    return old if old is not None and is_same else new
-
-
-def read_built(run: RunDir) -> dict[str, build_stage.BuiltComponent]:
-    """Read what became of the components that a run has built by name."""
-    found = {}
-    for path in sorted(run.built.glob("*.json")):
-        one = from_json(build_stage.BuiltComponent, path.read_bytes(), where=str(path))
-        found[one.component] = one
-    return found
-
-
-def _raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
-    error = result.error()
-    if error is not None:
-        kept = [one.component for one in result.components if one.failed_ref]
-        if kept:
-            error.hint = f"enter the build that failed: {passage.enter(kept[0])}"
-        raise error
-
-
-def _build_summary(result: build_stage.BuildResult) -> str:
-    told = [f"{len(result.built)} built", f"{len(result.kept)} kept"]
-    for word, names in (("failed", result.failed), ("blocked", result.blocked)):
-        told += [f"{len(names)} {word} ({', '.join(names)})"] if names else []
-    return ", ".join(told)
-
-
-def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | None = None) -> None:
-    """Make the trees of the targets that were named, or of all, when it is this run's turn."""
-    with passage.stage("compose"):
-        manifest = passage.manifest
-        result = passage.read("build", build_stage.BuildResult)
-        whole = not result.failed and not result.blocked
-        if not whole and manifest.on_failed is not OnFailed.LAST_GOOD:
-            raise Failed(
-                f"nothing is composed without {', '.join((*result.failed, *result.blocked))}",
-                hint=passage.command("build"),
-            )
-        parts = {**_last_good(passage, (*result.failed, *result.blocked)), **result.parts()}
-        before = _composed_before(passage) if not targets else ()
-        if before:
-            passage.tell(f"composed before: {_named(before)}")
-            return
-        with turn(passage, wait_s=wait_s):
-            trees = _compose(passage, targets, parts, whole=whole)
-            # Before the next one's turn: what is killed then finds its trees when it goes on.
-            passage.merge("trees", Trees, lambda old: _with_trees(old if targets else None, trees))
-        passage.tell(_named(trees))
-
-
-def _named(trees: Sequence[Tree]) -> str:
-    return ", ".join(f"{tree.name} {tree.commit[:12]}" for tree in trees)
-
-
-def _composed_before(passage: Passage) -> tuple[Tree, ...]:
-    """Find the trees of a run that goes on after a later one has composed: they are in the line."""
-    house, run = passage.house, passage.run
-    if not run.file("trees").is_file():
-        return ()
-    trees = passage.read("trees", Trees).trees
-    digest = passage.snapshot.digest
-    if any(tree.snapshot != digest or not house.repo.has_commit(tree.commit) for tree in trees):
-        return ()
-    newer = house.ledger.renew_ticket(run.version, passage.record.osname)
-    return () if newer is None else trees
-
-
-def _compose(
-    passage: Passage,
-    targets: Sequence[str],
-    parts: Mapping[str, Mapping[Part, Commit]],
-    *,
-    whole: bool,
-) -> list[Tree]:
-    house = passage.house
-    base = passage.read("base", base_stage.BaseResult)
-    overrides = passage.read("resolve", Resolved).overrides
-    trees = []
-    for target in _chosen(passage.manifest, house.arch, targets):
-        request = compose_stage.ComposeRequest(
-            snapshot=passage.snapshot,
-            run=passage.run.version,
-            arch=house.arch,
-            target=target,
-            base=_variant(base, target, passage),
-            parts=parts,
-            promotable=whole and not overrides,
-        )
-        tree = compose_stage.compose(
-            request, repo=house.repo, cache=house.workdir.cache, tmp=house.tmp, log=house.log
-        )
-        revisions = {name: pin.revision for name, pin in passage.snapshot.pins.items()}
-        chosen = {name: revisions[name] for name in target.components if name in revisions}
-        house.ledger.record_tree(passage.run.version, tree, chosen)
-        trees.append(tree)
-    return trees
-
-
-def _with_trees(earlier: Trees | None, made: Sequence[Tree]) -> Trees:
-    """Keep the trees of other targets that the run has made before."""
-    names = {tree.name for tree in made}
-    kept = [tree for tree in (earlier.trees if earlier else ()) if tree.name not in names]
-    return Trees(trees=(*kept, *made))
-
-
-def _last_good(passage: Passage, names: Iterable[str]) -> dict[str, Mapping[Part, Commit]]:
-    """Find what stands in for components that failed; raises Failed where nothing can."""
-    house = passage.house
-    found = {}
-    for name in names:
-        component = passage.manifest.component(name)
-        arch = "noarch" if component.noarch else house.arch
-        artifact = house.artifacts.latest(name, arch)
-        if artifact is None:
-            raise Failed(f"{name} failed and never was built before", where=name)
-        house.log.warning("its last good artifact stands in for it", about=name)
-        found[name] = artifact.commits
-    return found
-
-
-def _chosen(manifest: Manifest, arch: str, names: Sequence[str]) -> tuple[Target, ...]:
-    if names:
-        return tuple(target_of(manifest, name.removeprefix(f"{arch}-")) for name in names)
-    return tuple(target for _, own, target in manifest.trees() if own == arch)
-
-
-def _variant(base: base_stage.BaseResult, target: Target, passage: Passage) -> Commit:
-    name = "+".join(target.packages)
-    if name not in base.variants:
-        raise BadInput(f"the base has no variant {name}", hint=passage.command("base"))
-    return base.variants[name]
 
 
 def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -> None:

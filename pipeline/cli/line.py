@@ -4,8 +4,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.cli import chain
 from pipeline.cli.house import House
+from pipeline.cli.results import Resolved
 from pipeline.ports.workdir import RunDir
 from pipeline.words.records import from_json
 from pipeline.words.run import place_of
@@ -29,7 +29,7 @@ def snapshots(house: House) -> Iterator[RunDir]:
         run = house.workdir.run(version)
         if not run.file("snapshot").is_file() or not run.file("resolve").is_file():
             continue
-        left = from_json(chain.Resolved, run.file("resolve").read_bytes(), where=str(run.path))
+        left = from_json(Resolved, run.file("resolve").read_bytes(), where=str(run.path))
         if not left.overrides:
             yield run
 

@@ -176,7 +176,8 @@ class Passage:
             done = StageRecord(
                 ending=ending_of(error),
                 seconds=seconds,
-                summary=self._summary or str(error or "").partition("\n")[0],
+                summary=self._summary,
+                message="" if error is None else str(error) or type(error).__name__,
                 repeat=self.command(name, *of),
             )
             key = " ".join((name, *of))

@@ -4,7 +4,7 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.cli import chain, push_line
@@ -155,7 +155,8 @@ def do_pushes(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([plain(push) for push in found], indent=2))
         return EXIT_PASSED
-    for line in table(found, time.time()):
+    endings = house.ledger.endings([push.run for push in found if push.run])
+    for line in table(found, endings, time.time()):
         print(line)
     if not found:
         words = "nothing waits" if options.open else "no pushes yet; look for some: ostci watch"
@@ -166,11 +167,11 @@ def do_pushes(options: argparse.Namespace) -> int:
 _HEAD = ("push", "received", "component", "what", "state", "run", "")
 
 
-def table(pushes: Sequence[Push], now: float) -> list[str]:
-    """Lay pushes out in columns, with a line of heads."""
+def table(pushes: Sequence[Push], endings: Mapping[str, str], now: float) -> list[str]:
+    """Lay pushes out in columns, with a line of heads; ``endings`` is how their runs ended."""
     if not pushes:
         return []
-    rows = [_HEAD, *(_row(push, now) for push in pushes)]
+    rows = [_HEAD, *(_row(push, endings, now) for push in pushes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     return [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -178,13 +179,13 @@ def table(pushes: Sequence[Push], now: float) -> list[str]:
     ]
 
 
-def _row(push: Push, now: float) -> tuple[str, ...]:
+def _row(push: Push, endings: Mapping[str, str], now: float) -> tuple[str, ...]:
     return (
         str(push.id),
         _when(push.received, now),
         push.component,
         _moved(push),
-        _state(push),
+        _state(push, endings.get(push.run or "", "")),
         push.run or "-",
         _remarks(push),
     )
@@ -200,10 +201,12 @@ def _moved(push: Push) -> str:
     return f"{told} {push.branch}".rstrip()
 
 
-def _state(push: Push) -> str:
+def _state(push: Push, ending: str) -> str:
     if push.state is PushState.SUPERSEDED:
         return f"superseded by {push.superseded_by}"
-    return f"{push.state} ({push.attempts})" if push.attempts > 1 else str(push.state)
+    # That it is done is less than people ask for: how did it go?
+    told = ending if push.state is PushState.DONE and ending else str(push.state)
+    return f"{told} ({push.attempts})" if push.attempts > 1 else told
 
 
 def _remarks(push: Push) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.cli import chain, push_line
+from pipeline.cli import building, chain, composing, push_line
 from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -129,14 +129,14 @@ def _stages(
             return same
     chain.plan(passage)
     try:
-        chain.build(passage, force=frozenset(options.force))
+        building.build(passage, force=frozenset(options.force))
     except (Failed, Trouble) as error:
         if failures or not _goes_on(passage):
             failures.append(error)
         else:
             passage.house.log.warning(f"composed with last good artifacts: {error}")
     raise_worst(failures)
-    chain.compose(passage, wait_s=options.wait)
+    composing.compose(passage, wait_s=options.wait)
     chain.disk(passage)
     try:
         chain.test(passage)

@@ -13,7 +13,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.manifest import Component, Manifest
 from pipeline.words.records import from_json, plain, to_json
-from pipeline.words.run import RunRecord
+from pipeline.words.run import RunRecord, StageRecord
 from pipeline.words.snapshot import Snapshot
 
 
@@ -106,13 +106,19 @@ def _snapshot_words(snapshot: Snapshot) -> Iterator[str]:
         yield f"  {name:<{width}}  {pin.revision[:12]}  {pin.describe}  {pin.subject}".rstrip()
 
 
+def _told(stage: StageRecord) -> str:
+    return stage.message.partition("\n")[0] or stage.summary
+
+
 def _run_words(record: RunRecord) -> Iterator[str]:
     yield f"run {record.version} of {record.osname}: {record.ending}"
     yield f"started {_utc(record.started)}" + (
         f", took {record.ended - record.started:.0f} s" if record.ended else ""
     )
+    width = max(map(len, record.stages), default=0)
     for name, stage in record.stages.items():
-        yield f"  {name:<8} {stage.ending:<11} {stage.seconds:7.1f} s  {stage.summary}".rstrip()
+        took = f"{stage.seconds:7.1f} s"
+        yield f"  {name:<{width}}  {stage.ending:<11} {took}  {_told(stage)}".rstrip()
     for tree, commit in record.promoted.items():
         yield f"promoted {tree} {commit}"
     if record.message:

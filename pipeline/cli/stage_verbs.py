@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from pipeline.cli import chain, push_verbs
+from pipeline.cli import building, chain, composing, push_verbs
 from pipeline.cli.holds import begun, cancel, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -55,16 +55,16 @@ def do_build(options: Options) -> int:
     """Build what the plan says, or the components that are named."""
     force = frozenset(options.force)
     if not options.component:
-        work = partial(chain.build, force=force, retry=options.retry)
+        work = partial(building.build, force=force, retry=options.retry)
         return _do(options, "build", work)
     names = tuple(options.component)
-    named = partial(chain.build_named, names=names, force=force)
+    named = partial(building.build_named, names=names, force=force)
     return _do(options, "build", named, share=names, ends=False)
 
 
 def do_compose(options: Options) -> int:
     """Make trees."""
-    work = partial(chain.compose, targets=options.target, wait_s=options.wait)
+    work = partial(composing.compose, targets=options.target, wait_s=options.wait)
     return _do(options, "compose", work, result="trees")
 
 

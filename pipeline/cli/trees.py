@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.cli.chain import Trees
 from pipeline.cli.house import House
+from pipeline.cli.results import Trees
 from pipeline.words.errors import BadInput
 from pipeline.words.findings import one_of
 from pipeline.words.quick import from_json

@@ -14,6 +14,8 @@ from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.reconciler import NAME, Reconciler
 from pipeline.ports.master_settings import MasterSettings
+from pipeline.words.errors import Ending
+from pipeline.words.manifest_text import read_manifest
 
 _LOCAL = "127.0.0.1"
 _LOG_BYTES = 16 * 1024**2
@@ -64,7 +66,7 @@ def database(home: Path) -> dict[str, Any]:
 def _fixed(settings: MasterSettings) -> dict[str, Any]:
     return {
         "db": database(settings.home),
-        "title": f"ostci: {settings.manifest.stem}",
+        "title": f"ostci: {_osname(settings.manifest)}",
         "titleURL": settings.url,
         "buildbotURL": settings.url,
         # Requests that look alike would be made one, and pushes would be gone.
@@ -75,6 +77,15 @@ def _fixed(settings: MasterSettings) -> dict[str, Any]:
         "logMaxTailSize": _LOG_TAIL_BYTES,
         "caches": {"Builds": 200, "chdicts": 200, "BuildRequests": 200, "SourceStamps": 200},
     }
+
+
+def _osname(path: Path) -> str:
+    """Tell what system this is about; while the manifest is broken, by the name of its file."""
+    try:
+        reading = read_manifest(path.read_text(), str(path), relative_to=str(path.parent))
+    except (OSError, Ending):
+        return path.stem
+    return reading.manifest.osname if reading.manifest else path.stem
 
 
 def _page(settings: MasterSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ nothing of gates or refs: ``deciding`` gives whoever does a look and a pen under
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -195,6 +195,13 @@ class Ledger(Tickets):
         """Tell what each tree was last promoted to: where its ``buildmaster`` has to be."""
         with self._database.reading() as connection:
             return newest_promotions(connection)
+
+    def endings(self, versions: Iterable[str]) -> dict[str, str]:
+        """Tell how each of these runs ended; ``running`` for one that has not."""
+        table = tables.run
+        question = select(table.c.version, table.c.ending).where(table.c.version.in_(versions))
+        with self._database.reading() as connection:
+            return {row.version: row.ending for row in connection.execute(question)}
 
     def runs(self, *, unfinished: bool = False) -> list[RunRow]:
         """List runs, newest first; ``unfinished``: those without an ending."""

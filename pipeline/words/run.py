@@ -10,6 +10,7 @@ from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
 
 _VERSION = re.compile(r"(\d{8})\.(\d+)")
 _A_DAY = 1_000_000
+_LAST = "promote"
 
 
 class RunEnding(StrEnum):
@@ -40,11 +41,15 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """How one stage of a run went; ``summary`` in words, ``repeat`` a command to paste."""
+    """How one stage of a run went; ``summary`` in words, ``repeat`` a command to paste.
+
+    ``message`` is why it did not pass.
+    """
 
     ending: RunEnding
     seconds: float
     summary: str = ""
+    message: str = ""
     repeat: str = ""
 
 
@@ -95,18 +100,17 @@ def gives_up_its_place(ending: RunEnding, *, of_push: bool) -> bool:
 
 
 def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]:
-    """Tell how a run ended whose stages were given one by one, and what it failed in.
+    """Tell how a run ended whose stages were given one by one, and why.
 
     It passed when all did and the last one was there; without that it was interrupted.
     """
     for ending in _WORST_FIRST:
         wrong = {name: one for name, one in stages.items() if one.ending is ending}
+        if ending is RunEnding.FAILED and len(wrong) > 1:
+            wrong.pop(_LAST, None)  # it was held for what the others tell in more words
         if wrong:
-            told = (
-                f"{name}: {one.summary}" if one.summary else name for name, one in wrong.items()
-            )
-            return ending, "; ".join(told)
-    if "promote" in stages:
+            return ending, "; ".join(one.message or name for name, one in wrong.items())
+    if _LAST in stages:
         return RunEnding.PASSED, ""
     return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"
 

@@ -9,7 +9,7 @@ from pipeline.words.run import RunEnding, StageRecord, ending_of_stages, gives_u
 def stages(**endings: str) -> dict[str, StageRecord]:
     """Make the records of stages."""
     return {
-        name: StageRecord(ending=RunEnding(ending), seconds=1.0, summary=f"{name} {ending}")
+        name: StageRecord(ending=RunEnding(ending), seconds=1.0, message=f"{name}: {ending}")
         for name, ending in endings.items()
     }
 
@@ -28,8 +28,14 @@ def test_our_trouble_decides_over_failed_code_and_every_such_stage_is_named() ->
     made = stages(test="failed", disk="trouble", promote="trouble")
     assert ending_of_stages(made) == (
         RunEnding.TROUBLE,
-        "disk: disk trouble; promote: promote trouble",
+        "disk: trouble; promote: trouble",
     )
+
+
+def test_what_failed_is_told_and_not_that_it_was_held_for_that() -> None:
+    made = stages(build="passed", test="failed", promote="failed")
+    assert ending_of_stages(made) == (RunEnding.FAILED, "test: failed")
+    assert ending_of_stages(stages(promote="failed")) == (RunEnding.FAILED, "promote: failed")
 
 
 @pytest.mark.parametrize("ending", ["running", "open"])
