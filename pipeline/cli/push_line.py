@@ -257,9 +257,9 @@ def _further(house: House, push: Push, together: tuple[Push, ...]) -> Push | Non
     for other in reversed(house.ledger.pushes.newest(_MOST)):
         if other.id <= push.id:
             break
-        same = (other.url, other.branch, other.component) == (
-            *(push.url, push.branch, push.component),
-        )
+        same = (other.url, other.branch) == (push.url, push.branch)
+        # Several components may follow one branch, and all of them move with it.
+        same = same and (bool(push.branch) or other.component == push.component)
         if same and other not in together and _is_resolved(house, other):
             return other
     return None

@@ -2,6 +2,7 @@
 """A push that depends on another is run with it, whichever came first; what is missing is told."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,21 @@ def test_a_push_tried_again_moves_nothing_back(town: Town) -> None:
     second = record(town, commit(town, "zlib", "second"))
     assert resolve(town, second)["zlib"] == second.after
     assert resolve(town, first)["zlib"] == second.after
+
+
+def test_a_push_tried_again_moves_nothing_back_that_shares_its_branch(town: Town) -> None:
+    text = (town.root / "os.yaml").read_text()
+    also = "  - {src: 'git:./git/zlib', name: zlib-doc, branch: main}\ntargets:"
+    (town.root / "os.yaml").write_text(text.replace("targets:", also))
+    town.ostci("resolve")
+    first = record(town, commit(town, "zlib", "first"))
+    path = town.repos["zlib"].path
+    path.rename(town.root / "away")
+    house = town.house()
+    assert isinstance(resolve_push(house, first.id).error, Trouble)
+    house.ledger.close()
+    (town.root / "away").rename(path)
+    second = record(town, replace(commit(town, "zlib", "second"), component="zlib-doc"))
+    assert resolve(town, second)["zlib"] == second.after
+    pins = resolve(town, first)
+    assert (pins["zlib"], pins["zlib-doc"]) == (second.after, second.after)
