@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.cli.push_depends import later_one
 from pipeline.words.depends_on import Dependency, depends_on, is_met_by
 from pipeline.words.push import (
     PAUSE_S,
@@ -237,6 +238,16 @@ def test_a_dependency_is_met_by_name_url_and_revision() -> None:
         assert is_met_by(Dependency(name=name, revision="9f9f9f9"), one)
         assert not is_met_by(Dependency(name=name, revision="7777777"), one)
     assert not is_met_by(Dependency(name="png"), one)
+
+
+def test_what_depends_on_several_gives_way_to_the_last_of_those_that_meet_all() -> None:
+    wanted = (Dependency(name="zlib"), Dependency(name="png"))
+    zlib, png, other = push(3), push(4, component="png", url="p"), push(5, component="x", url="x")
+    assert later_one(wanted, push(2), [push(1), zlib, png, other]) == png
+    assert later_one(wanted[:1], push(2), [zlib, png]) == zlib
+    assert later_one(wanted, push(2), [zlib, other]) is None, "one of them is not there yet"
+    assert later_one(wanted, push(5), [zlib, png]) is None, "what is before it comes along"
+    assert later_one((), push(1), [zlib]) is None
 
 
 @given(st.text())
