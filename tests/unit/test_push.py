@@ -225,6 +225,10 @@ def test_what_was_superseded_comes_along_through_all_that_superseded_it() -> Non
         ("it Depends-On: zlib", ()),
         ("Depends-On: zlib and png", ()),
         ("Depends-On:", ()),
+        ("Depends-On: zlib\x1b[2J", ()),
+        ("Depends-On: zl\N{LATIN SMALL LETTER I WITH DIAERESIS}b", ()),
+        (f"Depends-On: {'z' * 500}", (Dependency(name="z" * 500),)),
+        (f"Depends-On: {'z' * 501}", ()),
     ],
 )
 def test_dependencies_are_read(message: str, expected: tuple[Dependency, ...]) -> None:
