@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.cli.push_depends import later_one
 from pipeline.words.depends_on import Dependency, depends_on, is_met_by
 from pipeline.words.push import (
+    MOST_COMMITS,
     PAUSE_S,
     Head,
     History,
@@ -95,6 +96,25 @@ def test_one_push_a_commit_is_a_chain_that_loses_no_commit(commits: list[tuple[i
     assert [one.after for one in found] == list(line)
     assert [one.before for one in found] == ["start", *line][: len(found)]
     assert tuple(commit for one in found for commit in one.commits) == every
+
+
+def test_each_push_tells_the_newest_of_its_own_commits() -> None:
+    many = tuple(f"x{number}" for number in range(MOST_COMMITS + 5))
+    history = History(line=("b", "m", "c"), all=("b", *many, "m", "c"))
+    found = pushes_of(HEAD, "a", "c", history, unit="commit")
+    assert [one.after for one in found] == ["b", "m", "c"]
+    assert found[1].commits == (*many, "m")[-MOST_COMMITS:]
+    (one,) = pushes_of(HEAD, "a", "c", history)
+    assert one.commits == history.all[-MOST_COMMITS:]
+    assert {push.note for push in (*found, one)} == {""}
+
+
+@pytest.mark.parametrize("unit", ["push", "commit"])
+def test_a_line_that_was_cut_is_told_of_the_first_push(unit: str) -> None:
+    cut = History(line=("b", "c"), all=("b", "c"), cut=True)
+    first, *others = pushes_of(HEAD, "a", "c", cut, unit=unit)
+    assert first.note == "more than 2 commits came at once, the oldest are in this one"
+    assert not any(push.note for push in others)
 
 
 # What is started
