@@ -146,6 +146,10 @@ class PushLedger:
         """List the pushes that a run is the own run of."""
         return self._list(select(_PUSH).where(_PUSH.c.run == version))
 
+    def is_run_awaited(self, version: str) -> bool:
+        """Tell whether a run is of a push that has no ending yet, so that it is started again."""
+        return any(push.is_open for push in self.of_run(version))
+
     def superseded(self) -> list[Push]:
         """List what gave way to newer ones, in push order."""
         return self._list(select(_PUSH).where(_PUSH.c.state == PushState.SUPERSEDED))
