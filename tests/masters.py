@@ -204,7 +204,7 @@ class FakeUp(Up):
         super().__init__(root, **given)
 
     def tell(self, verb: str, *codes: object) -> None:
-        """Say how the next commands of a verb end: exit codes, or ``hang``."""
+        """Say how the next commands of a verb end: exit codes, ``hang`` or ``silent``."""
         (self.fake / f"exit-{verb}").write_text("".join(f"{code}\n" for code in codes))
 
     def calls(self) -> list[str]:

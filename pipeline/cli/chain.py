@@ -107,7 +107,7 @@ def resolve(
         overridden = {name: str(path) for name, path in overrides.items()}
         passage.write("resolve", Resolved(failures=failures, overrides=overridden))
         house.ledger.record_snapshot(passage.run.version, result.snapshot.digest)
-        house.ledger.renew_ticket(passage.run.version, house.manifest.osname)
+        house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
         passage.note_snapshot(result.snapshot.digest)
         passage.tell(f"snapshot {result.snapshot.digest[:12]}, {len(result.snapshot.pins)} pins")
         raise_several(result.failures, "could not be resolved")

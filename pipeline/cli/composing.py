@@ -52,7 +52,7 @@ def _composed_before(passage: Passage) -> tuple[Tree, ...]:
     digest = passage.snapshot.digest
     if any(tree.snapshot != digest or not house.repo.has_commit(tree.commit) for tree in trees):
         return ()
-    newer = house.ledger.renew_ticket(run.version, passage.record.osname)
+    newer = house.ledger.tickets.renew(run.version, passage.record.osname)
     return () if newer is None else trees
 
 

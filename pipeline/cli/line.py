@@ -7,6 +7,7 @@ from dataclasses import replace
 from pipeline.cli.house import House
 from pipeline.cli.results import Resolved
 from pipeline.ports.workdir import RunDir
+from pipeline.words.manifest import Component
 from pipeline.words.records import from_json
 from pipeline.words.run import place_of
 from pipeline.words.snapshot import Snapshot
@@ -41,12 +42,19 @@ def line_snapshot(run: RunDir) -> Snapshot:
 
 
 def filled(snapshot: Snapshot, known: Snapshot) -> Snapshot:
-    """Put earlier pins where a snapshot has none, for components of the same source."""
+    """Put earlier pins where a snapshot has none, for what has the same sources still."""
     earlier = {one.name: one for one in known.manifest.components}
     pins = dict(snapshot.pins)
     for one in snapshot.manifest.components:
-        same = one.name in earlier and earlier[one.name].source == one.source
+        same = one.name in earlier and _sources(earlier[one.name]) == _sources(one)
         if one.name not in pins and same and one.name in known.pins:
             pins[one.name] = known.pins[one.name]
-    patches = snapshot.patches or known.patches
+    patches = snapshot.patches
+    if patches is None and snapshot.manifest.patches == known.manifest.patches:
+        patches = known.patches
     return replace(snapshot, pins=pins, patches=patches)
+
+
+def _sources(component: Component) -> tuple[object, ...]:
+    """Tell what a pin is of: a child's pin lies in its parent's, by its name alone."""
+    return component.source, {child.name: child.source for child in component.children}

@@ -49,7 +49,7 @@ class Passage:
         )
         write_record(self.run, record)
         self.house.ledger.begin_run(record.version, record.osname, record.started)
-        self.house.ledger.take_ticket(record.version, record.osname)
+        self.house.ledger.tickets.take(record.version, record.osname)
         return record
 
     def reopen(self) -> None:

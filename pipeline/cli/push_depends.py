@@ -47,11 +47,15 @@ def unmet(
 
 
 def later_one(left: Iterable[Dependency], push: Push, pushes: Iterable[Push]) -> Push | None:
-    """Find the first later push that waits and is all that is left to wait for."""
+    """Find the last of the later pushes that wait and together are all that is waited for."""
     wanted = tuple(left)
-    for other in pushes:
-        if other.id > push.id and all(is_met_by(one, other) for one in wanted):
-            return other
+    later = [
+        other
+        for other in pushes
+        if other.id > push.id and any(is_met_by(one, other) for one in wanted)
+    ]
+    if all(any(is_met_by(one, other) for other in later) for one in wanted):
+        return later[-1] if later else None
     return None
 
 

@@ -20,7 +20,7 @@ from pipeline.cli.line import filled, line_before, line_snapshot, newest_of_line
 from pipeline.cli.passage import Passage
 from pipeline.cli.push_depends import later_one, unmet
 from pipeline.ports import process
-from pipeline.ports.files import lock, write_text
+from pipeline.ports.files import Held, lock, lock_holder, write_text
 from pipeline.ports.kept_manifests import read_manifest
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
@@ -35,6 +35,7 @@ from pipeline.words.run import RunEnding, place_of
 DEPENDS_S = 3600.0
 """How long after a push what it depends on may come."""
 _LOOK_S = 0.5
+_SOON_S = 2.0
 _MOST = 1000
 WAIT_S = 1800.0
 """How long to wait for others that resolve: each of them may have to wait for a server."""
@@ -68,28 +69,47 @@ def resolve_push(
     """Have the run of a push, resolved, and before it those of the pushes before it.
 
     Raises Interrupted for a push that was superseded, Trouble for a line that is held for longer
-    than ``wait_s``, and for one whose dependency is not pushed within ``depends_s`` of itself.
+    than ``wait_s``. One whose dependency is not pushed within ``depends_s`` of itself has a run
+    that ended with that.
     """
     told: tuple[Dependency, ...] = ()
-    while True:
-        with lock(house.workdir.lock("line"), what=f"resolve --push {id}", wait_s=wait_s):
-            taken = _resolve_in_order(house, id)
-        if isinstance(taken, Taken):
-            return taken
-        push = house.ledger.pushes.get(id)
-        names = ", ".join(map(str, taken))
-        if time.time() >= push.received + depends_s:
-            what = f"push {id} depends on {names}, which is not there after {depends_s:.0f} s"
-            raise Trouble(what, where=push.component, hint="push it, then this one once more")
-        if taken != told:
-            house.log.fact(f"waits for {names}", about=push.component)
-            told = taken
-        # Another process records what we wait for.
-        threading.Event().wait(_LOOK_S)
+    # Whatever is waited for is a step: that it still runs is told, else it is taken for hung.
+    with contextlib.ExitStack() as waiting:
+        while True:
+            with _line(house, f"resolve --push {id}", wait_s):
+                taken = _resolve_in_order(house, id, depends_s, waiting)
+            if isinstance(taken, Taken):
+                return taken
+            if taken != told:
+                waiting.close()
+                about = house.ledger.pushes.get(id).component
+                step = house.log.step(f"wait for {_names(taken)}", about=about)
+                waiting.enter_context(step)
+                told = taken
+            # Another process records what we wait for.
+            threading.Event().wait(_LOOK_S)
 
 
-def _resolve_in_order(house: House, id: int) -> Taken | tuple[Dependency, ...]:
-    """Resolve what comes before a push, and it; tells what it waits for if it does."""
+@contextlib.contextmanager
+def _line(house: House, what: str, wait_s: float) -> Iterator[None]:
+    """Hold the line; where that takes a while, whom is waited for is told."""
+    path = house.workdir.lock("line")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(path, what=what, wait_s=min(_SOON_S, wait_s)))
+        except Held:
+            with house.log.step(f"wait for {lock_holder(path)}"):
+                stack.enter_context(lock(path, what=what, wait_s=wait_s))
+        yield
+
+
+def _resolve_in_order(
+    house: House, id: int, depends_s: float, waiting: contextlib.ExitStack
+) -> Taken | tuple[Dependency, ...]:
+    """Resolve what comes before a push, and it; tells what it waits for if it does.
+
+    ``waiting`` is the step of it, which is over when the push has all that it waited for.
+    """
     pushes = house.ledger.pushes
     push = pushes.get(id)
     _raise_superseded(push)
@@ -106,12 +126,26 @@ def _resolve_in_order(house: House, id: int) -> Taken | tuple[Dependency, ...]:
             _resolve_earlier(house, earlier, push)
     left = _unmet(house, push)
     if not left:
+        waiting.close()
         return _resolve(house, push)
     later = later_one(left, push, [one for one in pushes.open() if not _is_resolved(house, one)])
     if later is not None:
         _give_way(house, push, later)
         _raise_superseded(pushes.get(id))
+    if time.time() >= push.received + depends_s:
+        return _resolve(house, push, lacking=_lacking(house, push, left, depends_s))
     return left
+
+
+def _lacking(house: House, push: Push, left: tuple[Dependency, ...], depends_s: float) -> Trouble:
+    what = f"Depends-On: {_names(left)} is not there, {depends_s:.0f} s after the push"
+    again = f"ostci -C {house.workdir.root} run --push {push.id}"
+    hint = f"push what is lacking, then once more: {again}; or correct the commit message"
+    return Trouble(what, where=push.component, hint=hint)
+
+
+def _names(dependencies: tuple[Dependency, ...]) -> str:
+    return ", ".join(map(str, dependencies))
 
 
 def _resolve_earlier(house: House, earlier: Push, push: Push) -> None:
@@ -168,12 +202,13 @@ def read_pushed(house: House, push: Push) -> Pushed | None:
     return from_json(Pushed, path.read_bytes(), where=str(path))
 
 
-def _resolve(house: House, push: Push) -> Taken:
+def _resolve(house: House, push: Push, lacking: Trouble | None = None) -> Taken:
     with _run_of(house, push) as run:
-        return _resolve_in(house, push, run)
+        return _resolve_in(house, push, run, lacking)
 
 
-def _resolve_in(house: House, push: Push, run: RunDir) -> Taken:
+def _resolve_in(house: House, push: Push, run: RunDir, lacking: Trouble | None) -> Taken:
+    """Resolve a push in its run; one that is ``lacking`` something has just that told there."""
     for left in ("push", "line"):
         run.file(left).unlink(missing_ok=True)
     along = taken_along(push, house.ledger.pushes.superseded())
@@ -184,6 +219,9 @@ def _resolve_in(house: House, push: Push, run: RunDir) -> Taken:
             house.manifest = _manifest(house, (*along, push), before)
             passage = Passage(house, run)
             with _ending(passage):
+                if lacking is not None:
+                    with passage.stage("resolve"):
+                        raise lacking
                 _work(passage, push, along, before)
         except Interrupted:
             raise
@@ -257,9 +295,9 @@ def _further(house: House, push: Push, together: tuple[Push, ...]) -> Push | Non
     for other in reversed(house.ledger.pushes.newest(_MOST)):
         if other.id <= push.id:
             break
-        same = (other.url, other.branch, other.component) == (
-            *(push.url, push.branch, push.component),
-        )
+        same = (other.url, other.branch) == (push.url, push.branch)
+        # Several components may follow one branch, and all of them move with it.
+        same = same and (bool(push.branch) or other.component == push.component)
         if same and other not in together and _is_resolved(house, other):
             return other
     return None

@@ -15,6 +15,7 @@ from pipeline.cli.record import read_record
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
 from pipeline.ports.kept_manifests import keep_manifest
+from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.workdir import RunDir
 from pipeline.stages import base as base_stage
 from pipeline.words.errors import EXIT_PASSED, BadInput
@@ -58,16 +59,24 @@ def do_push(options: argparse.Namespace) -> int:
         if made.component not in (BASE, MANIFEST):
             made = replace(made, via=Via(options.via))
         made = replace(made, note=options.note)
-        push = house.ledger.pushes.add(made)
-        if push.component in (BASE, MANIFEST):
-            # Else whoever watches would record it once more.
-            house.ledger.pushes.note_head(push.url, f"{push.component}:", push.after)
+        push = _record(house.ledger.pushes, made)
     if options.json:
         print(json.dumps(plain(push), indent=2))
     else:
         print(f"push {push.id} of {push.component}: {_moved(push)}")
         print(f"next: ostci -C {house.workdir.root} run --push {push.id}")
     return EXIT_PASSED
+
+
+def _record(pushes: PushLedger, made: NewPush) -> Push:
+    """Record a push; what has no branch together with where it is now."""
+    if made.component in (BASE, MANIFEST):
+        # Else whoever watches would record it once more.
+        key = (made.url, f"{made.component}:")
+        before = pushes.heads().get(key, made.before)
+        for push in pushes.note_head(*key, made.after, [replace(made, before=before)]):
+            return push
+    return pushes.add(made)
 
 
 def new_push(house: House, component: str, after: str) -> NewPush:

@@ -71,5 +71,6 @@ def mended(record: RunRecord) -> RunRecord:
 def note_ending(ledger: "Ledger", record: RunRecord, *, gives_up: bool = False) -> None:
     """Bring a run's ending into the ledger, and let others compose where it no longer will."""
     ledger.end_run(record.version, record.ending, record.message)
-    if gives_up or gives_up_its_place(record.ending, of_push=ledger.is_of_a_push(record.version)):
-        ledger.give_up_ticket(record.version, record.osname)
+    of_push = ledger.pushes.is_run_awaited(record.version)
+    if gives_up or gives_up_its_place(record.ending, of_push=of_push):
+        ledger.tickets.give_up(record.version, record.osname)

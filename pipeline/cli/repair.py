@@ -117,7 +117,7 @@ def mend_ledger(house: House) -> None:
 
 def _forget(house: House, row: RunRow) -> None:
     house.ledger.end_run(row.version, RunEnding.INTERRUPTED, MENDED)
-    house.ledger.give_up_ticket(row.version, row.osname)
+    house.ledger.tickets.give_up(row.version, row.osname)
 
 
 def _record_or_none(run: RunDir) -> RunRecord | None:

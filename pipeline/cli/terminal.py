@@ -90,15 +90,19 @@ class _Bottom:
 
 
 @contextmanager
-def live(sink: TerminalSink) -> Iterator[None]:
-    """Keep what runs in sight for the length of the ``with``."""
+def live(sink: TerminalSink, *, still_s: float = _STILL_S) -> Iterator[None]:
+    """Keep what runs in sight for the length of the ``with``.
+
+    Where nobody sees it as it comes, a line every ``still_s`` seconds tells of it: who reads them
+    may stop what has said nothing for long.
+    """
     if sink.is_terminal:
         bottom = _Bottom(sink.running)
         with Live(bottom, console=sink.console, refresh_per_second=4, transient=True):
             yield
         return
     done = threading.Event()
-    teller = threading.Thread(target=_tell_still, args=(sink, done), daemon=True)
+    teller = threading.Thread(target=_tell_still, args=(sink, done, still_s), daemon=True)
     teller.start()
     try:
         yield
@@ -107,8 +111,8 @@ def live(sink: TerminalSink) -> Iterator[None]:
         teller.join()
 
 
-def _tell_still(sink: TerminalSink, done: threading.Event) -> None:
-    while not done.wait(_STILL_S):
+def _tell_still(sink: TerminalSink, done: threading.Event, still_s: float) -> None:
+    while not done.wait(still_s):
         for text in sink.running.texts(1):
             sink.console.print(Text(f"… still {text}"))
 

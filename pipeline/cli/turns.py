@@ -37,8 +37,8 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
         _renew(house, version, line)
         told = None
         while True:
-            first = house.ledger.first_in_line(line)
-            if first is None or first == version or house.ledger.is_next(version, line):
+            first = house.ledger.tickets.first_in_line(line)
+            if first is None or first == version or house.ledger.tickets.is_next(version, line):
                 place = house.workdir.lock(f"compose-{ref_part(line)}")
                 left_s = max(0.0, until - time.monotonic())
                 stack.enter_context(lock(place, what=f"run {version}", wait_s=left_s))
@@ -61,15 +61,15 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
             yield
         except BaseException as error:
             # One that is started again, as after the loss of its worker, stays before later ones.
-            of_push = house.ledger.is_of_a_push(version)
+            of_push = house.ledger.pushes.is_run_awaited(version)
             if gives_up_its_place(ending_of(error), of_push=of_push):
-                house.ledger.give_up_ticket(version, line)
+                house.ledger.tickets.give_up(version, line)
             raise
-        house.ledger.give_up_ticket(version, line)
+        house.ledger.tickets.give_up(version, line)
 
 
 def _renew(house: House, version: str, line: str) -> None:
-    newer = house.ledger.renew_ticket(version, line)
+    newer = house.ledger.tickets.renew(version, line)
     if newer is not None:
         raise Interrupted(
             f"run {newer}, which is later, has composed already: composes keep the order of pushes",
@@ -80,17 +80,17 @@ def _renew(house: House, version: str, line: str) -> None:
 def _pass_over(house: House, version: str, line: str) -> bool:
     """Give up the place of a run that nobody works on; tells whether that was so."""
     if not house.workdir.is_run(version):
-        house.ledger.give_up_ticket(version, line)
+        house.ledger.tickets.give_up(version, line)
         return True
     run = house.workdir.run(version)
     try:
         with lock(run.lock, what="a look at whether it goes on"):
             record = read_record(run) if run.file("run").is_file() else None
-            if house.ledger.is_of_a_push(version):
+            if house.ledger.pushes.is_run_awaited(version):
                 return False
             if record is not None and record.ending is RunEnding.RUNNING:
                 end_run(house, run, mended(record))
-            house.ledger.give_up_ticket(version, line)
+            house.ledger.tickets.give_up(version, line)
     except Held:
         return False
     ending = record.ending if record else "without a record"

@@ -23,7 +23,7 @@ from pipeline.master.looking import Looked, Looking, Seen
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.hook import place_of_repository
 from pipeline.words.push import Via
-from pipeline.words.watch import Asked, answered, due_urls, failed
+from pipeline.words.watch import Asked, due_urls, failed
 
 _AT_ONCE = 8
 _ALL_S = 3600.0
@@ -146,11 +146,11 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         if not error:
             if before.failures:
                 log.msg(f"{url} answers again")
-            self._asked[url] = answered(before)
+            self._asked[url] = Asked()
             return
         chance = random.random()
         now = time.monotonic()
-        after = failed(before, error, now, round_s=self._round_s, chance=chance)
+        after = failed(before, now, round_s=self._round_s, chance=chance)
         self._asked[url] = after
         pause_s = after.due - now
         log.msg(f"{url} does not answer ({after.failures}), next in {pause_s:.0f} s: {error}")

@@ -2,7 +2,8 @@
 """One ``ostci`` command as a step: its words, its log, and what its exit code means.
 
 A step decides nothing that the command knows. Only how often to try again is decided here: trouble
-of our machines (3), and a worker that was lost, within the same bound.
+of our machines (3), a command that was stopped because it said nothing or took too long, and a
+worker that was lost, within the same bound.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.logobserver import LogLineObserver
+from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
 from twisted.internet import defer
 
@@ -81,8 +83,13 @@ class Ostci(ShellMixin, BuildStep):
             usePTY=False,
         )
         yield self.runCommand(command)
-        if self.stopped or command.rc is None:
+        if self.stopped:
             return stopped_result(self)
+        lost = self._lost(command)
+        if lost:
+            # Its code tells nothing: being asked to end, it ends as if somebody had cancelled it.
+            self.said.said = lost
+            return RETRY if self.again and attempt < self.settings.attempts else EXCEPTION
         self.stdout = command.stdout or ""
         self.code = command.rc
         if is_bug(command.rc):
@@ -91,6 +98,14 @@ class Ostci(ShellMixin, BuildStep):
             return RETRY
         result = yield self.ended(result_of(command.rc))
         return result
+
+    def _lost(self, command: RemoteShellCommand) -> str:
+        """Tell what came between a command and its own ending; nothing where it had one."""
+        if command.remote_failure_reason == "timeout_without_output":
+            return f"stopped: it said nothing for {self.silent_s} s"
+        if self.timed_out:
+            return f"stopped: it took longer than {self.settings.longest} s"
+        return "" if command.rc is not None else "its worker did not tell how it ended"
 
     @defer.inlineCallbacks
     def attempt(self) -> Any:
@@ -105,7 +120,7 @@ class Ostci(ShellMixin, BuildStep):
 
     def getResultSummary(self) -> dict[str, str]:  # noqa: N802
         """Say in a line what the command said last."""
-        if self.results in (FAILURE, EXCEPTION, CANCELLED) and self.said.said:
+        if self.results in (FAILURE, EXCEPTION, CANCELLED, RETRY) and self.said.said:
             return {"step": f"{self.name}: {self.said.said}"[:400]}
         return {"step": self.name} if self.results == SUCCESS else dict(super().getResultSummary())
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.ports.git_commands import Git
+from pipeline.ports.git_revision import find_revision
 from pipeline.words.push import History
 
 _MOST = 1000
-"""Commits that are told of one move; of more, the newest."""
+"""First-parent commits that are told of one move, and those that a merge brought in; of more, the
+newest."""
 
 
 def read_history(mirror: Path, before: str, after: str, *, git: Git) -> History:
@@ -18,22 +20,22 @@ def read_history(mirror: Path, before: str, after: str, *, git: Git) -> History:
     new one, the branch was rewritten, and what is told are the commits since they parted.
     """
     common: list[str | Path] = ["--git-dir", mirror]
-    is_there = git.run([*common, "cat-file", "-e", f"{before}^{{commit}}"], ok=()).code == 0
-    if not is_there:
+    if find_revision(mirror, before, git=git) is None:
         return History(rewritten=True)
     ask = [*common, "merge-base", "--is-ancestor", before, after]
     rewritten = git.run(ask, ok=(0, 1)).code == 1
-    argv = [*common, "rev-list", "--first-parent", "--parents", f"--max-count={_MOST}"]
-    done = git.run([*argv, after, f"^{before}", "--"])
+    argv = [*common, "rev-list", "--first-parent", "--parents", f"--max-count={_MOST + 1}"]
+    told = git.run([*argv, after, f"^{before}", "--"]).text.splitlines()
     line: list[str] = []
     every: list[str] = []
-    for told in reversed(done.text.splitlines()):
-        commit, *parents = told.split()
+    for one in reversed(told[:_MOST]):
+        commit, *parents = one.split()
         line.append(commit)
         if len(parents) > 1:
             every += _brought_in(mirror, commit, [parents[0], before], git)
         every.append(commit)
-    return History(line=tuple(line), all=tuple(every[-_MOST:]), rewritten=rewritten)
+    is_cut = len(told) > _MOST
+    return History(line=tuple(line), all=tuple(every), rewritten=rewritten, cut=is_cut)
 
 
 def _brought_in(mirror: Path, merge: str, known: list[str], git: Git) -> list[str]:

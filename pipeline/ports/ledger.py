@@ -25,7 +25,7 @@ from pipeline.ports.ledger_sitting import (
     promotion_rows,
     verdict_row,
 )
-from pipeline.ports.ledger_tickets import Tickets
+from pipeline.ports.ledger_tickets import TicketLedger
 from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding
 from pipeline.words.tree import Tree
@@ -36,7 +36,7 @@ __all__ = ["Ledger", "PromotionRow", "PromotionState", "RunRow", "Sitting", "Tre
 _PROMOTED = (PromotionState.BEGUN, PromotionState.DONE)
 
 
-class Ledger(Tickets):
+class Ledger:
     """One ledger by its URL, such as ``sqlite:////path/ledger.sqlite``; opened when first used."""
 
     def __init__(self, url: str) -> None:
@@ -50,6 +50,11 @@ class Ledger(Tickets):
     def pushes(self) -> PushLedger:
         """The pushes, and the heads they came from."""
         return PushLedger(self._database)
+
+    @property
+    def tickets(self) -> TicketLedger:
+        """The places of runs in the order of composes."""
+        return TicketLedger(self._database)
 
     def close(self) -> None:
         """Close it; using it opens it again."""

@@ -68,18 +68,18 @@ class PushLedger:
     def begin_attempt(self, id: int, *, again: bool = False) -> int:
         """Record that its run begins, or begins once more; tells the attempt's number, from 1.
 
-        Raises BadInput for a push that has its ending already, unless it is to be done ``again``.
+        Raises BadInput for a push that has its ending already, unless it is to be done ``again``;
+        one that was superseded is in the run of another.
         """
         with self._database.writing() as connection:
             push = _one(connection, id)
-            if not push.is_open and not again:
+            if not push.is_open and (not again or push.state is PushState.SUPERSEDED):
                 raise BadInput(f"push {id} is {_why_over(push)}", hint="ostci pushes lists them")
             values = {
                 "state": PushState.RUNNING,
                 "attempts": push.attempts + 1,
                 "attempted": time.time(),
                 "ended": None,
-                "superseded_by": None,
             }
             connection.execute(_set(id).values(values))
             return push.attempts + 1
@@ -145,6 +145,10 @@ class PushLedger:
     def of_run(self, version: str) -> list[Push]:
         """List the pushes that a run is the own run of."""
         return self._list(select(_PUSH).where(_PUSH.c.run == version))
+
+    def is_run_awaited(self, version: str) -> bool:
+        """Tell whether a run is of a push that has no ending yet, so that it is started again."""
+        return any(push.is_open for push in self.of_run(version))
 
     def superseded(self) -> list[Push]:
         """List what gave way to newer ones, in push order."""

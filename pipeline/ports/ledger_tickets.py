@@ -6,28 +6,25 @@ turn it is, is known here; how long somebody waits for it, and who is passed ove
 """
 
 import time
-from abc import ABC, abstractmethod
 
 from sqlalchemy import Select, insert, select, update
 
 from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_sitting import ensure_run, exists
-from pipeline.words.push import PushState
 from pipeline.words.run import place_of
 
 _WAITING = "waiting"
 _GIVEN_UP = "given-up"
 
 
-class Tickets(ABC):
-    """The part of a ledger that holds them."""
+class TicketLedger:
+    """The tickets of one ledger; see ``Ledger.tickets``."""
 
-    @property
-    @abstractmethod
-    def _database(self) -> Database: ...
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def take_ticket(self, version: str, line: str) -> None:
+    def take(self, version: str, line: str) -> None:
         """Take a run's place in a line; once taken, kept."""
         key = {"run": version, "line": line}
         with self._database.writing() as connection:
@@ -36,14 +33,14 @@ class Tickets(ABC):
                 row = {**key, "state": _WAITING, "taken": time.time()}
                 connection.execute(insert(tables.ticket).values(row))
 
-    def renew_ticket(self, version: str, line: str) -> str | None:
+    def renew(self, version: str, line: str) -> str | None:
         """Take a place that was given up again, for a run that is to go on.
 
         Not where a later run has composed: then that one's version is told.
         """
         table = tables.ticket
         mine = (table.c.run == version, table.c.line == line)
-        self.take_ticket(version, line)
+        self.take(version, line)
         with self._database.writing() as connection:
             newer = connection.execute(_composed_after(version, line)).scalar()
             if newer is None:
@@ -68,21 +65,13 @@ class Tickets(ABC):
             first = connection.execute(waiting).scalar()
         return None if first is None else str(first)
 
-    def give_up_ticket(self, version: str, line: str) -> None:
+    def give_up(self, version: str, line: str) -> None:
         """Let the next one have its turn: this run has composed, failed, or was stopped."""
         table = tables.ticket
         mine = (table.c.run == version, table.c.line == line, table.c.state == _WAITING)
         with self._database.writing() as connection:
             values = {"state": _GIVEN_UP, "ended": time.time()}
             connection.execute(update(table).where(*mine).values(values))
-
-    def is_of_a_push(self, version: str) -> bool:
-        """Tell whether a run is of a push that has no ending yet, so that it is started again."""
-        table = tables.push
-        states = (PushState.WAITING, PushState.RUNNING)
-        question = select(table.c.id).where(table.c.run == version, table.c.state.in_(states))
-        with self._database.reading() as connection:
-            return connection.execute(question.limit(1)).first() is not None
 
 
 def _composed_after(version: str, line: str) -> Select[tuple[str]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pipeline.words.push import Push
 
-_LINE = re.compile(r"^depends-on[ \t]*:[ \t]*(\S+)[ \t]*$", re.IGNORECASE)
+# A message may hold what is meant for the terminal that shows it.
+_LINE = re.compile(r"^depends-on[ \t]*:[ \t]*([!-~]{1,500})[ \t]*$", re.IGNORECASE)
 _REVISION = re.compile(r"[0-9a-f]{7,64}")
 _COMMIT_PAGE = re.compile(r"(https?://.+?)(?:/-)?/commit/([0-9a-f]{7,64})")
 

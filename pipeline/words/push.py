@@ -17,6 +17,8 @@ MANIFEST = "manifest"
 """What the push of a manifest names as its component."""
 PATCHES = "patches"
 """What the push of the patch source names as its component."""
+MOST_COMMITS = 1000
+"""So many commits are told of one push; of more, the newest."""
 PAUSE_S = 5.0
 """How long a push rests after its first attempt; twice as long after each one more."""
 
@@ -110,12 +112,13 @@ class History:
     """What leads from one revision to another, each list oldest first.
 
     ``line`` are the first parents alone, ``all`` the merged commits too. ``rewritten``: the old
-    revision is no ancestor of the new one.
+    revision is no ancestor of the new one. ``cut``: the line is longer, these are the newest.
     """
 
     line: tuple[str, ...] = ()
     all: tuple[str, ...] = ()
     rewritten: bool = False
+    cut: bool = False
 
 
 def pushes_of(
@@ -144,15 +147,16 @@ def pushes_of(
             branch=head.branch,
             before=before,
             after=after,
-            commits=history.all,
+            commits=history.all[-MOST_COMMITS:],
             rewritten=history.rewritten,
             via=via,
+            note=_note(history),
         ),
     )
 
 
 def _one_each(head: Head, before: str, history: History, via: Via) -> tuple[NewPush, ...]:
-    made = []
+    made: list[NewPush] = []
     commits: list[str] = []
     line = set(history.line)
     for commit in history.all or history.line:
@@ -166,12 +170,20 @@ def _one_each(head: Head, before: str, history: History, via: Via) -> tuple[NewP
                 branch=head.branch,
                 before=before,
                 after=commit,
-                commits=tuple(commits),
+                commits=tuple(commits[-MOST_COMMITS:]),
                 via=via,
+                note="" if made else _note(history),
             )
         )
         before, commits = commit, []
     return tuple(made)
+
+
+def _note(history: History) -> str:
+    """Say of the push with the oldest commits that there were more before them."""
+    if not history.cut:
+        return ""
+    return f"more than {len(history.line)} commits came at once, the oldest are in this one"
 
 
 # What waits

@@ -16,11 +16,13 @@ _JITTER = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is known of one URL: when it is asked next, and how often it failed on end."""
+    """What is known of one URL: when it is asked next, and how often it failed on end.
+
+    As it is made is one that was never asked, or that answered: it is asked in every round.
+    """
 
     due: float = 0.0
     failures: int = 0
-    error: str = ""
 
 
 def due_urls(urls: Iterable[str], known: Mapping[str, Asked], now: float) -> tuple[str, ...]:
@@ -28,12 +30,7 @@ def due_urls(urls: Iterable[str], known: Mapping[str, Asked], now: float) -> tup
     return tuple(url for url in urls if known.get(url, Asked()).due <= now)
 
 
-def answered(_asked: Asked) -> Asked:
-    """Note an answer: it is asked in every round again."""
-    return Asked()
-
-
-def failed(asked: Asked, error: str, now: float, *, round_s: float, chance: float) -> Asked:
+def failed(asked: Asked, now: float, *, round_s: float, chance: float) -> Asked:
     """Note that it did not answer; ``chance`` is from 0 to 1, ``round_s`` is between two rounds.
 
     The first failure costs no round, the second one, then two, four and so on.
@@ -42,4 +39,4 @@ def failed(asked: Asked, error: str, now: float, *, round_s: float, chance: floa
     rounds = 0.0 if failures == 1 else 2.0 ** min(failures - 2, _DOUBLINGS)
     pause = min(rounds * round_s, LONGEST_PAUSE_S)
     jittered = pause * (1.0 - _JITTER * chance)
-    return replace(asked, failures=failures, error=error, due=now + jittered)
+    return replace(asked, failures=failures, due=now + jittered)

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A push that depends on another is run with it, whichever came first; what is missing is told."""
 
+import contextlib
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli.push_line import resolve_push
+from pipeline.cli.push_line import attempting, resolve_push
+from pipeline.cli.record import read_record
+from pipeline.ports.files import lock
 from pipeline.words.errors import Interrupted, Trouble
 from pipeline.words.push import NewPush, Push, PushState
+from pipeline.words.run import RunEnding
 from tests.repos import wait_until
 from tests.town import Town
 
@@ -81,14 +86,56 @@ def test_what_comes_later_is_the_run_of_both(town: Town) -> None:
         resolve(town, png)
 
 
-def test_what_nobody_pushes_is_trouble_with_its_name(town: Town) -> None:
-    png = record(town, commit(town, "png", "needs it\n\nDepends-On: zlib@1234567"))
-    with pytest.raises(Trouble, match=f"push {png.id} depends on zlib@1234567, which is not there"):
-        resolve(town, png)
-    nothing = record(town, commit(town, "hello", "needs it\n\nDepends-On: nothing"))
-    with pytest.raises(Trouble, match="depends on nothing, which is not there after 0 s"):
-        resolve(town, nothing)
-    assert [push.run for push in town.pushes()] == [None, None]
+@pytest.mark.parametrize("named", ["zlib@1234567", "nothing"])
+def test_what_nobody_pushes_is_the_trouble_of_a_run_that_says_so(town: Town, named: str) -> None:
+    png = record(town, commit(town, "png", f"needs it\n\nDepends-On: {named}"))
+    house = town.house()
+    taken = resolve_push(house, png.id, depends_s=0.0)
+    house.ledger.close()
+    told = f"png: Depends-On: {named} is not there, 0 s after the push"
+    assert isinstance(taken.error, Trouble) and str(taken.error) == told
+    assert f"run --push {png.id}" in taken.error.hint
+    assert [push.run for push in town.pushes()] == [taken.run.version]
+    # What gives a run and its push their ending where stages are given one by one.
+    town.ostci("end", taken.run.version)
+    kept = read_record(taken.run)
+    assert (kept.ending, kept.message) == (RunEnding.TROUBLE, told)
+    other = record(town, commit(town, "hello", "nothing to do with it"))
+    assert resolve(town, other)["png"] == png.before, "it is in no line"
+
+
+def test_what_was_lacking_is_in_the_run_when_it_is_tried_again(town: Town) -> None:
+    later = commit(town, "zlib", "later")
+    png = record(town, commit(town, "png", f"needs it\n\nDepends-On: zlib@{later.after}"))
+    house = town.house()
+    assert isinstance(resolve_push(house, png.id, depends_s=0.0).error, Trouble)
+    house.ledger.close()
+    assert resolve(town, record(town, later))["png"] == png.before
+    pins = resolve(town, png)
+    assert (pins["zlib"], pins["png"]) == (later.after, png.after)
+
+
+def test_a_push_that_lacks_something_says_so_among_the_pushes(town: Town) -> None:
+    png = record(town, commit(town, "png", "needs it\n\nDepends-On: nothing"))
+    house = town.house()
+    with pytest.raises(Trouble), attempting(house, png.id):
+        taken = resolve_push(house, png.id, depends_s=0.0)
+        assert taken.error is not None
+        raise taken.error
+    house.ledger.close()
+    assert "png: Depends-On: nothing is not there" in town.ostci("pushes")
+
+
+def test_one_that_depends_on_two_gives_way_to_the_last_of_them(town: Town) -> None:
+    zlib, hello = commit(town, "zlib", "later"), commit(town, "hello", "later")
+    message = f"needs both\n\nDepends-On: zlib@{zlib.after}\nDepends-On: hello@{hello.after}"
+    png = record(town, commit(town, "png", message))
+    record(town, zlib)
+    last = record(town, hello)
+    with pytest.raises(Interrupted, match=f"it depends on push {last.id}"):
+        resolve(town, png, depends_s=60.0)
+    pins = resolve(town, last)
+    assert pins == {"zlib": zlib.after, "hello": hello.after, "png": png.after}
 
 
 def test_two_that_depend_on_each_other_are_one_run(town: Town) -> None:
@@ -109,13 +156,27 @@ def test_one_that_waits_sees_that_it_came(town: Town) -> None:
     argv = town.argv("resolve", "--push", str(png.id))
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
-        wait_until(lambda: b"waits for zlib@" in child.stderr.readline(), within_s=120)  # type: ignore[union-attr]
+        wait_until(lambda: b"wait for zlib@" in child.stderr.readline(), within_s=120)  # type: ignore[union-attr]
         zlib = record(town, later)
         said = child.stderr.read().decode()
     assert child.returncode == 130, said
     assert f"superseded by push {zlib.id}" in said
     pins = resolve(town, zlib)
     assert (pins["zlib"], pins["png"]) == (zlib.after, png.after)
+
+
+def test_who_waits_for_the_line_says_for_whom(town: Town) -> None:
+    png = record(town, commit(town, "png", "change"))
+    argv = town.argv("resolve", "--push", str(png.id))
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock(town.house().workdir.lock("line"), what="a slow one"))
+        with subprocess.Popen(argv, stderr=subprocess.PIPE) as child:
+            assert child.stderr is not None
+            wait_until(lambda: b"(a slow one, since" in child.stderr.readline(), within_s=120)  # type: ignore[union-attr]
+            held.close()
+            said = child.stderr.read().decode()
+    assert child.returncode == 0, said
+    assert town.pins(str(town.pushes()[0].run))["png"] == png.after
 
 
 def test_a_push_tried_again_moves_nothing_back(town: Town) -> None:
@@ -129,3 +190,21 @@ def test_a_push_tried_again_moves_nothing_back(town: Town) -> None:
     second = record(town, commit(town, "zlib", "second"))
     assert resolve(town, second)["zlib"] == second.after
     assert resolve(town, first)["zlib"] == second.after
+
+
+def test_a_push_tried_again_moves_nothing_back_that_shares_its_branch(town: Town) -> None:
+    text = (town.root / "os.yaml").read_text()
+    also = "  - {src: 'git:./git/zlib', name: zlib-doc, branch: main}\ntargets:"
+    (town.root / "os.yaml").write_text(text.replace("targets:", also))
+    town.ostci("resolve")
+    first = record(town, commit(town, "zlib", "first"))
+    path = town.repos["zlib"].path
+    path.rename(town.root / "away")
+    house = town.house()
+    assert isinstance(resolve_push(house, first.id).error, Trouble)
+    house.ledger.close()
+    (town.root / "away").rename(path)
+    second = record(town, replace(commit(town, "zlib", "second"), component="zlib-doc"))
+    assert resolve(town, second)["zlib"] == second.after
+    pins = resolve(town, first)
+    assert (pins["zlib"], pins["zlib-doc"]) == (second.after, second.after)

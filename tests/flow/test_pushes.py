@@ -194,6 +194,37 @@ def test_a_push_that_could_not_be_had_is_in_the_line_when_it_is_tried_again(town
     }
 
 
+@pytest.mark.parametrize("of", ["patches", "child"])
+def test_no_pin_of_an_old_source_stands_for_a_new_one(tmp_path: Path, of: str) -> None:
+    """A server was away when the manifest began to name it: those after it ask it themselves."""
+    town = Town.make(tmp_path, "zlib", "png")
+
+    def write(place: str) -> None:
+        child = f", child-components: [{{src: 'git:./git/{place}', name: own, branch: main}}]"
+        more = "" if of == "child" else f"patches: {{src: 'git:./git/{place}', branch: main}}"
+        town.write_manifest("zlib", "png", more=more)
+        line = "name: zlib, branch: main"
+        new = line + (child if of == "child" else f", patches: [{place}.patch]")
+        path = town.root / "os.yaml"
+        path.write_text(path.read_text().replace(line, new))
+
+    for place in ("old", "new"):
+        town.add(place).commit("patch", **{f"{place}_patch": "a\n"})
+    write("old")
+    town.ostci("resolve")
+    write("new")
+    town.repos["new"].path.rename(tmp_path / "away")
+    house = town.house()
+    changed = house.ledger.pushes.add(new_push(house, "manifest", ""))
+    assert isinstance(resolve_push(house, changed.id).error, Trouble)
+    house.ledger.close()
+    (tmp_path / "away").rename(town.repos["new"].path)
+    found = town.snapshot(resolve(town, push(town, "png").id))
+    pin = found.patches if of == "patches" else found.pins["zlib"].children["own"]
+    assert pin is not None
+    assert pin.revision == town.repos["new"].git("rev-parse", "HEAD")
+
+
 def test_a_revision_that_is_not_there_fails_its_own_run_alone(town: Town) -> None:
     made = push(town, "zlib")
     house = town.house()

@@ -28,11 +28,11 @@ def test_a_push_that_is_started_again_keeps_its_turn(
     house.ledger.pushes.assign_run(push.id, version)
     with pytest.raises(type(error)), turn(passage, wait_s=1.0):
         raise error
-    assert house.ledger.first_in_line(OSNAME) == (version if is_kept else None)
+    assert house.ledger.tickets.first_in_line(OSNAME) == (version if is_kept else None)
     house.ledger.pushes.end(push.id, PushState.DONE)
     with pytest.raises(type(error)), turn(passage, wait_s=1.0):
         raise error
-    assert house.ledger.first_in_line(OSNAME) is None
+    assert house.ledger.tickets.first_in_line(OSNAME) is None
     house.ledger.close()
 
 

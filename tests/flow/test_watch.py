@@ -206,3 +206,15 @@ def test_pushes_are_listed_for_people(town: Town) -> None:
     assert [row["id"] for row in town.json("pushes", "--open")] == [1, 2]
     assert "has no component 'nothing'" in town.ostci("push", "nothing", code=2)
     assert "there is no revision" in town.ostci("push", "png", "--after", "9" * 40, code=1)
+
+
+def test_a_manifest_pushed_by_hand_is_where_its_head_is(town: Town) -> None:
+    watch(town)
+    for names in (["zlib", "png"], ["zlib"]):
+        town.write_manifest(*names)
+        town.ostci("push", "manifest")
+    first, second = town.pushes()
+    assert second.before == first.after != second.after
+    assert not watch(town).pushes, "who watches records none of them once more"
+    town.ostci("push", "manifest")
+    assert town.pushes()[-1].after == second.after, "it can be pushed once more all the same"

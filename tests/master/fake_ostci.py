@@ -3,7 +3,8 @@
 
 Beside it lies ``calls``, a line for each command that was given. A file ``exit-VERB`` or
 ``exit-VERB-NAME`` holds exit codes, one a line: each command takes the first; ``hang`` is one
-that never ends. What a real command would leave in the run's directory and in the ledger is left.
+that never ends, ``silent`` one that ends as a real one does when it is asked to. What a real
+command would leave in the run's directory and in the ledger is left.
 """
 
 import fcntl
@@ -27,8 +28,8 @@ def main() -> int:
     name = words[0] if words and not words[0].startswith("--") else ""
     write_call(" ".join([verb, *words]))
     code = next_code(f"exit-{verb}-{name}") or next_code(f"exit-{verb}") or "0"
-    if code == "hang":
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if code in ("hang", "silent"):
+        signal.signal(signal.SIGTERM, stopped if code == "silent" else signal.SIG_DFL)
         write_call(f"hangs {verb}")
         while True:
             signal.pause()
@@ -36,6 +37,12 @@ def main() -> int:
     if code != "0":
         sys.stderr.write(f"ostci: failed: {verb} was told to end with {code}\n")
     return int(code)
+
+
+def stopped(*_: object) -> None:
+    """End as interrupted."""
+    sys.stderr.write("ostci: interrupted: it was stopped\n")
+    sys.exit(130)
 
 
 def write_call(text: str) -> None:

@@ -42,11 +42,11 @@ def hanging(up: FakeUp) -> list[str]:
     return found
 
 
-def hang(up: FakeUp, verb: str) -> Push:
+def hang(up: FakeUp, verb: str, how: str = "hang") -> Push:
     """Start a push whose command of this verb never ends, and wait until it is there."""
     line = f"hangs {verb.partition('-')[0]}"
     known = up.calls().count(line)
-    up.tell(verb, "hang")
+    up.tell(verb, how)
     push = up.push()
     up.wait(lambda: up.calls().count(line) > known, line)
     return push
@@ -74,6 +74,15 @@ def test_a_killed_worker_loses_nothing(up: FakeUp, verb: str) -> None:
     push = hang(up, verb)
     up.kill("worker")
     up.wait(lambda: not hanging(up), "its commands died with it", within_s=10)
+    up.wait_ended(push)
+    check_once(up, push, attempts=2)
+
+
+@FULL
+def test_a_worker_that_is_stopped_cancels_nothing(up: FakeUp) -> None:
+    """Its commands are asked to end first, and end as if somebody had cancelled them."""
+    push = hang(up, "compose", "silent")
+    os.kill(up.pid_of("worker"), signal.SIGTERM)
     up.wait_ended(push)
     check_once(up, push, attempts=2)
 

@@ -10,11 +10,19 @@ from pipeline.words.push import PushState
 from tests.masters import FakeUp
 
 pytestmark = pytest.mark.slow
+SILENT_S = 10
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeUp]:
     with FakeUp(tmp_path_factory.mktemp("steps"), attempts=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeUp]:
+    """One that stops what says nothing for a little while."""
+    with FakeUp(tmp_path_factory.mktemp("hasty"), attempts=2, silent=SILENT_S) as made:
         yield made
 
 
@@ -111,6 +119,32 @@ def test_the_trouble_of_a_suite_is_tried_again_by_itself(up: FakeUp) -> None:
     assert last(up)["word"] == "success"
     suites = up.builds("suite/x86_64-runtime/smoke")[before:]
     assert [build["word"] for build in suites] == ["retry", "success"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "builder", "word"),
+    [("compose", "run", "exception"), ("build-hello-lib", "component/hello-lib", "retry")],
+)
+def test_a_command_that_says_nothing_is_stopped_and_tried_again(
+    hasty: FakeUp, verb: str, builder: str, word: str
+) -> None:
+    hasty.tell(verb, "silent")
+    before = len(hasty.builds(builder))
+    (done,) = hasty.wait_ended(hasty.push())
+    assert (done.state, done.message) == (PushState.DONE, "as it was told")
+    last(hasty)
+    found = hasty.builds(builder)[before:]
+    assert [build["word"] for build in found] == [word, "success"]
+    assert f"stopped: it said nothing for {SILENT_S} s" in found[0]["state_string"]
+    assert not any(call.startswith("cancel") for call in hasty.calls())
+
+
+def test_a_command_that_is_always_silent_is_trouble_that_nobody_cancelled(hasty: FakeUp) -> None:
+    hasty.tell("compose", "silent", "silent")
+    (done,) = hasty.wait_ended(hasty.push())
+    assert (done.state, done.attempts) == (PushState.TROUBLE, 2)
+    assert last(hasty)["word"] == "exception"
+    assert not any(call.startswith("cancel") for call in hasty.calls())
 
 
 def test_what_stands_on_a_failed_component_is_not_built(up: FakeUp) -> None:

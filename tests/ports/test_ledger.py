@@ -183,40 +183,42 @@ def test_no_verdict_comes_between_a_look_and_the_decision(ledger: Ledger) -> Non
 
 def test_tickets_keep_the_order_of_runs_whoever_asks_first(ledger: Ledger) -> None:
     for version in ("20261124.10", "20261124.9", RUN):
-        ledger.take_ticket(version, "os")
-    assert ledger.is_next(RUN, "os")
-    assert not ledger.is_next("20261124.9", "os")
-    ledger.give_up_ticket(RUN, "os")
-    assert ledger.is_next("20261124.9", "os")
-    assert not ledger.is_next("20261124.10", "os")
-    ledger.take_ticket(RUN, "os")
-    assert ledger.is_next("20261124.9", "os"), "a ticket that was given up is not taken again"
+        ledger.tickets.take(version, "os")
+    assert ledger.tickets.is_next(RUN, "os")
+    assert not ledger.tickets.is_next("20261124.9", "os")
+    ledger.tickets.give_up(RUN, "os")
+    assert ledger.tickets.is_next("20261124.9", "os")
+    assert not ledger.tickets.is_next("20261124.10", "os")
+    ledger.tickets.take(RUN, "os")
+    assert ledger.tickets.is_next("20261124.9", "os"), (
+        "a ticket that was given up is not taken again"
+    )
 
 
 def test_a_ticket_is_renewed_unless_a_later_run_has_composed(ledger: Ledger) -> None:
     later = "20261124.9"
     for version in (RUN, later):
         ledger.begin_run(version, "os", 1.0)
-        ledger.take_ticket(version, "os")
-        ledger.give_up_ticket(version, "os")
-    assert ledger.first_in_line("os") is None
-    assert ledger.renew_ticket(RUN, "os") is None
-    assert ledger.first_in_line("os") == RUN
-    ledger.give_up_ticket(RUN, "os")
+        ledger.tickets.take(version, "os")
+        ledger.tickets.give_up(version, "os")
+    assert ledger.tickets.first_in_line("os") is None
+    assert ledger.tickets.renew(RUN, "os") is None
+    assert ledger.tickets.first_in_line("os") == RUN
+    ledger.tickets.give_up(RUN, "os")
     ledger.record_tree(later, tree(A), {})
-    assert ledger.renew_ticket(RUN, "os") == later
-    assert ledger.first_in_line("os") is None
-    assert ledger.renew_ticket(later, "os") is None, "its own tree stops nobody"
+    assert ledger.tickets.renew(RUN, "os") == later
+    assert ledger.tickets.first_in_line("os") is None
+    assert ledger.tickets.renew(later, "os") is None, "its own tree stops nobody"
 
 
 def test_a_run_is_of_a_push_until_that_has_its_ending(ledger: Ledger) -> None:
     push = ledger.pushes.add(NewPush(component="hello", url="u", branch="b", before="", after="1"))
-    assert not ledger.is_of_a_push(RUN)
+    assert not ledger.pushes.is_run_awaited(RUN)
     ledger.begin_run(RUN, "os", 1.0)
     ledger.pushes.assign_run(push.id, RUN)
-    assert ledger.is_of_a_push(RUN)
+    assert ledger.pushes.is_run_awaited(RUN)
     ledger.pushes.end(push.id, PushState.DONE)
-    assert not ledger.is_of_a_push(RUN)
+    assert not ledger.pushes.is_run_awaited(RUN)
 
 
 # The database
@@ -292,8 +294,8 @@ def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_has(path: Pat
     engine.dispose()
     ledger = Ledger(f"sqlite:///{path}")
     assert [run.version for run in ledger.runs()] == [RUN]
-    ledger.take_ticket(RUN, "os")
-    assert ledger.is_next(RUN, "os")
+    ledger.tickets.take(RUN, "os")
+    assert ledger.tickets.is_next(RUN, "os")
 
 
 def test_the_head_that_is_compared_with_is_the_last_migration() -> None:

@@ -160,14 +160,22 @@ def test_only_what_waits_is_superseded(ledger: Ledger) -> None:
         ledger.pushes.begin_attempt(old.id)
 
 
+def test_what_was_superseded_is_not_begun_again(ledger: Ledger) -> None:
+    old, newest = ledger.pushes.add(new("b")), ledger.pushes.add(new("c"))
+    ledger.pushes.end(old.id, PushState.SUPERSEDED, "too many", newest.id)
+    with pytest.raises(BadInput, match=f"push {old.id} is superseded by push {newest.id}"):
+        ledger.pushes.begin_attempt(old.id, again=True)
+    assert ledger.pushes.get(old.id).state is PushState.SUPERSEDED
+
+
 def test_the_run_of_a_superseded_push_holds_nobody_up(ledger: Ledger) -> None:
     old, newest = ledger.pushes.add(new("b")), ledger.pushes.add(new("c"))
     for push, run in ((old, RUN), (newest, "20261128.1")):
-        ledger.take_ticket(run, "os")
+        ledger.tickets.take(run, "os")
         ledger.pushes.assign_run(push.id, run)
-    assert not ledger.is_next("20261128.1", "os")
+    assert not ledger.tickets.is_next("20261128.1", "os")
     ledger.pushes.end(old.id, PushState.SUPERSEDED, "too many", newest.id)
-    assert ledger.is_next("20261128.1", "os")
+    assert ledger.tickets.is_next("20261128.1", "os")
 
 
 def test_a_push_that_is_not_there_is_told(ledger: Ledger) -> None:

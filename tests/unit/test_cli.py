@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.cli.house import find_root, init, read_settings
 from pipeline.cli.main import guarded, run
-from pipeline.cli.terminal import TerminalSink, size_text
+from pipeline.cli.terminal import TerminalSink, live, size_text
 from pipeline.cli.verbs import _VERBS, build_parser
 from pipeline.ports.log import Level, Log
 from pipeline.words.errors import BadInput
+from tests.repos import wait_until
 
 
 @pytest.mark.parametrize("verb", [entry[0] for entry in _VERBS])
@@ -125,3 +126,11 @@ def test_warnings_say_that_they_are() -> None:
     out = io.StringIO()
     Log(TerminalSink(out)).warning("odd", about="zlib")
     assert out.getvalue() == f"{Level.WARNING.name.lower()}: zlib: odd\n"
+
+
+def test_what_still_runs_is_told_where_nobody_sees_it_as_it_comes() -> None:
+    """A master stops a command that says nothing for long."""
+    out = io.StringIO()
+    sink = TerminalSink(out)
+    with live(sink, still_s=0.01), Log(sink).step("wait for zlib", about="png"):
+        wait_until(lambda: "… still png: wait for zlib, 0 s" in out.getvalue())

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.cli.push_depends import later_one
 from pipeline.words.depends_on import Dependency, depends_on, is_met_by
 from pipeline.words.push import (
+    MOST_COMMITS,
     PAUSE_S,
     Head,
     History,
@@ -94,6 +96,25 @@ def test_one_push_a_commit_is_a_chain_that_loses_no_commit(commits: list[tuple[i
     assert [one.after for one in found] == list(line)
     assert [one.before for one in found] == ["start", *line][: len(found)]
     assert tuple(commit for one in found for commit in one.commits) == every
+
+
+def test_each_push_tells_the_newest_of_its_own_commits() -> None:
+    many = tuple(f"x{number}" for number in range(MOST_COMMITS + 5))
+    history = History(line=("b", "m", "c"), all=("b", *many, "m", "c"))
+    found = pushes_of(HEAD, "a", "c", history, unit="commit")
+    assert [one.after for one in found] == ["b", "m", "c"]
+    assert found[1].commits == (*many, "m")[-MOST_COMMITS:]
+    (one,) = pushes_of(HEAD, "a", "c", history)
+    assert one.commits == history.all[-MOST_COMMITS:]
+    assert {push.note for push in (*found, one)} == {""}
+
+
+@pytest.mark.parametrize("unit", ["push", "commit"])
+def test_a_line_that_was_cut_is_told_of_the_first_push(unit: str) -> None:
+    cut = History(line=("b", "c"), all=("b", "c"), cut=True)
+    first, *others = pushes_of(HEAD, "a", "c", cut, unit=unit)
+    assert first.note == "more than 2 commits came at once, the oldest are in this one"
+    assert not any(push.note for push in others)
 
 
 # What is started
@@ -224,6 +245,10 @@ def test_what_was_superseded_comes_along_through_all_that_superseded_it() -> Non
         ("it Depends-On: zlib", ()),
         ("Depends-On: zlib and png", ()),
         ("Depends-On:", ()),
+        ("Depends-On: zlib\x1b[2J", ()),
+        ("Depends-On: zl\N{LATIN SMALL LETTER I WITH DIAERESIS}b", ()),
+        (f"Depends-On: {'z' * 500}", (Dependency(name="z" * 500),)),
+        (f"Depends-On: {'z' * 501}", ()),
     ],
 )
 def test_dependencies_are_read(message: str, expected: tuple[Dependency, ...]) -> None:
@@ -237,6 +262,16 @@ def test_a_dependency_is_met_by_name_url_and_revision() -> None:
         assert is_met_by(Dependency(name=name, revision="9f9f9f9"), one)
         assert not is_met_by(Dependency(name=name, revision="7777777"), one)
     assert not is_met_by(Dependency(name="png"), one)
+
+
+def test_what_depends_on_several_gives_way_to_the_last_of_those_that_meet_all() -> None:
+    wanted = (Dependency(name="zlib"), Dependency(name="png"))
+    zlib, png, other = push(3), push(4, component="png", url="p"), push(5, component="x", url="x")
+    assert later_one(wanted, push(2), [push(1), zlib, png, other]) == png
+    assert later_one(wanted[:1], push(2), [zlib, png]) == zlib
+    assert later_one(wanted, push(2), [zlib, other]) is None, "one of them is not there yet"
+    assert later_one(wanted, push(5), [zlib, png]) is None, "what is before it comes along"
+    assert later_one((), push(1), [zlib]) is None
 
 
 @given(st.text())
