@@ -236,7 +236,7 @@ def test_a_killed_resolve_is_taken_up_again_and_has_one_run(town: Town, when: st
     )
     wait_until(lambda: len(list(place.rglob(f"{when}.json"))) > known or child.poll() is not None)
     os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    assert child.wait() == -signal.SIGKILL, "it had ended before the kill"
     told = town.json("resolve", "--push", str(second.id))
     one, two = town.pushes()
     assert one.run and two.run and two.run == told["run"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ports.git import Mirrors
-from pipeline.ports.git_known import changed, recalled
+from pipeline.ports.git_known import recalled
 from pipeline.ports.log import ListSink, Log
 from pipeline.words.errors import Failed
 from pipeline.words.snapshot import Pin
@@ -120,8 +120,18 @@ def test_a_fetch_forgets_even_where_no_time_changes(mirrors: Mirrors, upstream: 
     mirror = mirrors.path(git_source(upstream))
     assert recalled(mirror, "a question", lambda: "old") == "old"
     assert recalled(mirror, "a question", lambda: "new") == "old"
-    changed(mirror)
+    before = times(mirror)
+    revision = upstream.commit("second", file_txt="two\n")
+    mirrors.fetch(git_source(upstream))
+    for path, time_ns in before.items():
+        os.utime(path, ns=(time_ns, time_ns))
     assert recalled(mirror, "a question", lambda: "new") == "new"
+    assert mirrors.pin(git_source(upstream)).revision == revision
+
+
+def times(mirror: Path) -> dict[Path, int]:
+    """Tell of each file and directory when it was changed, in ns."""
+    return {path: path.stat().st_mtime_ns for path in [mirror, *mirror.rglob("*")]}
 
 
 def test_an_answer_of_a_state_that_is_gone_is_not_kept(mirrors: Mirrors, upstream: GitRepo) -> None:
