@@ -21,6 +21,7 @@ from pipeline.words.errors import Trouble
 from pipeline.words.refs import Commit
 from tests.changing import TARGET, Changing, request_of
 from tests.disk_listing import differences, listing
+from tests.small_disk import small_disk
 
 
 class Maker:
@@ -232,14 +233,10 @@ def grow_and_kill(maker: Maker, commit: Commit, *, after_s: float) -> tuple[int,
 def test_a_full_disk_of_ours_is_trouble_and_leaves_no_disk(
     tree: Changing, repo: Repo, maker: Maker, log: Log
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
     first = tree.commit(repo)
     (tree.root / "usr/share/large").write_bytes(os.urandom(8 * 1024**2))
     second = tree.commit(repo)
-    maker.disks.mkdir()
-    process.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(maker.disks)], log=log)
-    try:
+    with small_disk(maker.disks, "100m"):
         maker(first)
         left = shutil.disk_usage(maker.disks).free - 4 * 1024**2
         filler = maker.disks / "filler"
@@ -249,5 +246,3 @@ def test_a_full_disk_of_ours_is_trouble_and_leaves_no_disk(
         assert [path.name for path in maker.disks.glob("*.qcow2") if second in path.name] == []
         filler.unlink()
         assert len(image.below(maker(second))) == 1
-    finally:
-        process.run(["umount", maker.disks], log=log)
