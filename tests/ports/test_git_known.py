@@ -17,16 +17,6 @@ from pipeline.words.snapshot import Pin
 from tests.repos import GitRepo, git_repo, git_source
 
 
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> GitRepo:
-    return git_repo(tmp_path / "up" / "zlib")
-
-
 def look(mirrors: Mirrors, upstream: GitRepo, **given: str) -> Pin:
     """Fetch and pin, as a resolve does."""
     mirrors.fetch(git_source(upstream, **given))
