@@ -5,7 +5,10 @@ For what the command line does with several runs and several processes at once. 
 at the disk, for there is no kernel; its trees are real.
 """
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -16,7 +19,8 @@ import pytest
 
 from pipeline.cli.house import init
 from pipeline.ports import process
-from tests.work import TOP, Work
+from tests.repos import GitRepo, wait_until
+from tests.work import TOP, Work, kill_all
 
 OSNAME = "cheap"
 TREE = "x86_64-runtime"
@@ -27,7 +31,6 @@ _BUSYBOX = Path("/bin/busybox")
 _APPLETS = ("sh", "cat", "cp", "echo", "env", "ls", "mkdir", "mv", "rm", "sleep", "true", "uname")
 _WALLS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """What a worker of the master has round each of its commands."""
-_GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
 
 
 class Cheap(Work):
@@ -40,6 +43,7 @@ class Cheap(Work):
         self.sources = root / "git"
         self._versions = self._started = 0
         self._files: dict[int, Path] = {}
+        self.children: list[subprocess.Popen[bytes]] = []
         self._make_base(root / "rootfs.tar")
         for name, after_s in seconds.items():
             self.change(name, after_s)
@@ -77,19 +81,17 @@ class Cheap(Work):
 
     def change(self, name: str, after_s: float = 0.0, *, fails: bool = False) -> None:
         """Push to a component something new, which takes so long to build, or fails then."""
-        place = self.sources / name
-        if not place.is_dir():
-            place.mkdir(parents=True)
-            subprocess.run([*_GIT, "init", "-q", "-b", "master"], cwd=place, check=True)
+        repo = GitRepo(self.sources / name)
+        if not repo.path.is_dir():
+            repo.path.mkdir(parents=True)
+            repo.git("init", "--quiet", "--initial-branch=master")
         self._versions += 1
         lines = [
             f"sleep {after_s}",
             "exit 1" if fails else "mkdir -p $DESTDIR/usr/share/cheap",
             f"echo {self._versions} > $DESTDIR/usr/share/cheap/{name}",
         ]
-        (place / "build.sh").write_text("\n".join([*lines, ""]))
-        subprocess.run([*_GIT, "add", "-A"], cwd=place, check=True)
-        subprocess.run([*_GIT, "commit", "-q", "-m", f"{self._versions}"], cwd=place, check=True)
+        repo.commit(f"{self._versions}", build_sh="\n".join([*lines, ""]))
 
     def start(self, *words: str, apart: bool = False) -> "subprocess.Popen[bytes]":
         """Start a command as the leader of a session; ``apart``: in a process namespace, too."""
@@ -103,6 +105,7 @@ class Cheap(Work):
                 start_new_session=True,
                 cwd=TOP,
             )
+        self.children.append(child)
         self._files[child.pid] = Path(file.name)
         return child
 
@@ -112,6 +115,23 @@ class Cheap(Work):
         sys.stdout.write(f"{child.args!r} ended with {code}:\n")
         sys.stdout.write(self._files[child.pid].read_text())
         return code
+
+    def kill_children(self) -> None:
+        """Kill every command that was started and has not ended."""
+        kill_all(self.children)
+
+    def wake(self, *children: "subprocess.Popen[bytes]") -> None:
+        """End the sleep of a component that one of these builds, as if its time were over."""
+        wait_until(lambda: any(self._wake(child) for child in children))
+
+    def _wake(self, child: "subprocess.Popen[bytes]") -> bool:
+        found = False
+        for pid, _ in process.descendants(child.pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\0"):
+                    os.kill(pid, signal.SIGKILL)
+                    found = True
+        return found
 
     def log_of(self, version: str) -> str:
         """Tell the log of a run so far."""

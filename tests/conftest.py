@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipeline.ports.git import Mirrors
 from pipeline.ports.log import ListSink, Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.workdir import Workdir
+from tests.repos import GitRepo, git_repo
 
 # The same examples every time, so that a red test is of the change at hand; a long campaign looks
 # further: HYPOTHESIS_PROFILE=wide.
@@ -39,6 +41,18 @@ def workdir(tmp_path: Path) -> Iterator[Workdir]:
     found.root.mkdir()
     found.make()
     yield found
+
+
+@pytest.fixture
+def mirrors(tmp_path: Path, log: Log) -> Mirrors:
+    """Mirrors of nothing yet."""
+    return Mirrors(tmp_path / "mirrors", log=log)
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> GitRepo:
+    """A git repository with one commit, in ``up/zlib``."""
+    return git_repo(tmp_path / "up" / "zlib")
 
 
 @pytest.fixture

@@ -91,12 +91,15 @@ def _prepare(user: Ordinary) -> None:
     os.chown(user.home, USER, USER)
     for argv, why in (
         (["true"], "no account in a mount namespace of its own"),
-        ([sys.executable, "-c", "import pipeline"], f"an ordinary user cannot read {TOP}"),
+        (["test", "-x", sys.executable], f"an ordinary user cannot run {sys.executable}"),
+        (["test", "-r", str(TOP / "pipeline/__init__.py")], f"an ordinary user cannot read {TOP}"),
         (["unshare", "--user", "--map-auto", "--map-root-user", "true"], "no subordinate ids"),
     ):
         done = user.run(argv)
         if done.returncode != 0:
             pytest.skip(f"{why}: {done.stderr.strip()}")
+    done = user.run([sys.executable, "-c", "import pipeline"])
+    assert done.returncode == 0, done.stderr
 
 
 def copy_for(user: Ordinary, source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -65,7 +66,7 @@ def serving() -> Iterator[Server]:
         nobody = pwd.getpwnam("nobody")
         os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         become = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}"]
-        become += ["--clear-groups", "--pdeathsig=TERM"]
+        become += ["--clear-groups", "--pdeathsig=INT"]
     try:
         init = [*become, str(programs / "initdb"), "-D", str(data), "-U", "ostci", "-A", "trust"]
         done = subprocess.run([*init, "-N"], capture_output=True, text=True, cwd="/", check=False)
@@ -78,7 +79,8 @@ def serving() -> Iterator[Server]:
                 _wait_for(server, child)
                 yield server
             finally:
-                child.terminate()
+                # SIGTERM would wait for whoever is still connected, for ever.
+                child.send_signal(signal.SIGINT)
     finally:
         shutil.rmtree(directory)
 

@@ -6,8 +6,6 @@ Nothing is built here: it is for what comes before, from a push to its run's sna
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,7 @@ from pipeline.words.push import Push
 from pipeline.words.records import from_json
 from pipeline.words.snapshot import Snapshot
 from tests.repos import GitRepo, git_repo
-
-TOP = Path(__file__).resolve().parents[1]
+from tests.work import ostci_argv, run_ostci
 
 
 @dataclass
@@ -89,16 +86,12 @@ class Town:
 
     def argv(self, *words: str) -> list[str]:
         """Write a command."""
-        root = str(self.root / "work")
-        return [sys.executable, "-m", "pipeline.cli.main", "-C", root, *words]
+        return ostci_argv(self.root / "work", *words)
 
     def ostci(self, *words: str, code: int = 0) -> str:
         """Give a command that has to end with a code; tells what it wrote."""
-        done = subprocess.run(
-            self.argv(*words), capture_output=True, text=True, timeout=600, check=False, cwd=TOP
-        )
-        assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stderr}"
-        return done.stdout if code == 0 else done.stdout + done.stderr
+        said = run_ostci(self.root / "work", *words, code=code)
+        return said.out if code == 0 else said.out + said.err
 
     def json(self, *words: str) -> Any:
         """Give a command with ``--json`` and read what it says."""

@@ -4,12 +4,14 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.cli.demo import Push, Story, read_story
 from pipeline.cli.house import House, init
@@ -34,6 +36,40 @@ class Said:
     seconds: float
 
 
+def ostci_argv(root: Path | None, *words: str) -> list[str]:
+    """Write a command for a work directory; None: for the one that it is given in."""
+    place = () if root is None else ("-C", str(root))
+    return [sys.executable, "-m", "pipeline.cli.main", *place, *words]
+
+
+def run_ostci(
+    root: Path | None,
+    *words: str,
+    code: int | None = 0,
+    cwd: Path = TOP,
+    env: Mapping[str, str] | None = None,
+) -> Said:
+    """Give a command that has to end with a code; None: with any."""
+    began = time.monotonic()
+    done = subprocess.run(
+        ostci_argv(root, *words),
+        capture_output=True,
+        text=True,
+        timeout=_HOUR_S,
+        check=False,
+        cwd=cwd,
+        env=env,
+    )
+    said = Said(
+        code=done.returncode,
+        out=done.stdout,
+        err=done.stderr,
+        seconds=time.monotonic() - began,
+    )
+    assert code in (None, said.code), f"{words} ended with {said.code}:\n{said.out}\n{said.err}"
+    return said
+
+
 class Work:
     """A work directory for a sample, below ``root``."""
 
@@ -46,22 +82,11 @@ class Work:
 
     def argv(self, *words: str) -> list[str]:
         """Write a command."""
-        return [sys.executable, "-m", "pipeline.cli.main", "-C", str(self.root), *words]
+        return ostci_argv(self.root, *words)
 
     def ostci(self, *words: str, code: int = 0) -> Said:
         """Give a command that has to end with a code."""
-        started = time.monotonic()
-        done = subprocess.run(
-            self.argv(*words), capture_output=True, text=True, timeout=_HOUR_S, check=False, cwd=TOP
-        )
-        said = Said(
-            code=done.returncode,
-            out=done.stdout,
-            err=done.stderr,
-            seconds=time.monotonic() - started,
-        )
-        assert said.code == code, f"{words} ended with {said.code}:\n{said.out}\n{said.err}"
-        return said
+        return run_ostci(self.root, *words, code=code)
 
     def json(self, *words: str, code: int = 0) -> Any:
         """Give a command with ``--json`` and read what it says."""
@@ -111,6 +136,37 @@ class Work:
             if int(path.parent.name) != os.getpid() and any(str(self.root) in one for one in words):
                 found.append(f"{path.parent.name} {' '.join(words)[:200]}")
         return found
+
+
+@contextlib.contextmanager
+def started(
+    argvs: Iterable[list[str]], *, stdin: int | None = None, stderr: IO[bytes] | None = None
+) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Start commands at once; none of them outlives the ``with``, however that ends."""
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for argv in argvs:
+            children.append(
+                subprocess.Popen(
+                    argv,
+                    stdin=stdin,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    start_new_session=True,
+                    cwd=TOP,
+                )
+            )
+        yield children
+    finally:
+        kill_all(children)
+
+
+def kill_all(children: Iterable["subprocess.Popen[bytes]"]) -> None:
+    """Kill those that still run, with their sessions; each is the leader of its own."""
+    for child in children:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def kill_after(child: "subprocess.Popen[bytes]", seconds: float) -> bool:

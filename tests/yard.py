@@ -5,7 +5,6 @@
 components against what is committed and builds it.
 """
 
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,10 @@ from pipeline.stages.build import BuildRequest, BuildResult, BuiltComponent, bui
 from pipeline.words.manifest import BuildSpec, Component, Limits, Manifest, Source, SourceKind
 from pipeline.words.snapshot import Snapshot
 from tests.buildbase import ARCH, BASE, OSNAME, BuildBase, build_base
+from tests.repos import GitRepo
 
 RUN = "20260101.0"
 FAST = Limits(time_s=120, memory=2 * 1024**3, processes=200, output=256 * 1024**2)
-_GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-_TIME = "2024-05-06T07:08:09Z"
 
 
 @dataclass
@@ -63,16 +61,16 @@ class Yard:
     def source(self, name: str, files: Mapping[str, str], *, subject: str = "change") -> Source:
         """Commit files to a component's repository; those ending in ``.sh`` are executable."""
         place = self.sources / name
+        repo = GitRepo(place)
         if not place.is_dir():
             place.mkdir(parents=True)
-            self._git(place, "init", "--quiet", "--initial-branch=main")
+            repo.git("init", "--quiet", "--initial-branch=main")
         for path, text in files.items():
             target = place / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
             target.chmod(0o755 if path.endswith((".sh", "configure")) else 0o644)
-        self._git(place, "add", "--all")
-        self._git(place, "commit", "--quiet", "--allow-empty", "--message", subject)
+        repo.commit(subject)
         return Source(kind=SourceKind.GIT, location=f"file://{place}", branch="main")
 
     def component(self, name: str, **given: Any) -> Component:
@@ -138,10 +136,6 @@ class Yard:
             str(part): sorted(path for path, _ in self.repo.walk(commit) if not path.endswith("/"))
             for part, commit in one.commits.items()
         }
-
-    def _git(self, place: Path, *words: str) -> None:
-        env = {"GIT_AUTHOR_DATE": _TIME, "GIT_COMMITTER_DATE": _TIME, "HOME": str(place)}
-        subprocess.run([*_GIT, *words], cwd=place, check=True, env=env | {"PATH": "/usr/bin:/bin"})
 
 
 def one(result: BuildResult, name: str) -> BuiltComponent:

@@ -2,7 +2,6 @@
 """A push that depends on another is run with it, whichever came first; what is missing is told."""
 
 import contextlib
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pipeline.words.push import NewPush, Push, PushState
 from pipeline.words.run import RunEnding
 from tests.repos import wait_until
 from tests.town import Town
+from tests.work import started
 
 
 @pytest.fixture
@@ -153,14 +153,13 @@ def test_two_that_depend_on_each_other_are_one_run(town: Town) -> None:
 def test_one_that_waits_sees_that_it_came(town: Town) -> None:
     later = commit(town, "zlib", "later")
     png = record(town, commit(town, "png", f"needs it\n\nDepends-On: zlib@{later.after}"))
+    said = town.root / "said.txt"
     argv = town.argv("resolve", "--push", str(png.id))
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-        assert child.stderr is not None
-        wait_until(lambda: b"wait for zlib@" in child.stderr.readline(), within_s=120)  # type: ignore[union-attr]
+    with said.open("wb") as file, started([argv], stderr=file) as (child,):
+        wait_until(lambda: "wait for zlib@" in said.read_text(), within_s=120)
         zlib = record(town, later)
-        said = child.stderr.read().decode()
-    assert child.returncode == 130, said
-    assert f"superseded by push {zlib.id}" in said
+        assert child.wait(120) == 130, said.read_text()
+    assert f"superseded by push {zlib.id}" in said.read_text()
     pins = resolve(town, zlib)
     assert (pins["zlib"], pins["png"]) == (zlib.after, png.after)
 

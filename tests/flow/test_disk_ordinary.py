@@ -2,7 +2,6 @@
 """A disk that an ordinary user makes is the one that root makes, owner by owner."""
 
 import os
-import re
 import struct
 import sys
 from collections.abc import Iterator
@@ -10,34 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports import image
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.disk import DiskRequest, make_disk
-from pipeline.words.manifest import Target
-from pipeline.words.refs import Commit, RefName
+from pipeline.stages.disk import make_disk
+from pipeline.words.refs import Commit
+from tests.changing import KERNEL, request_of
+from tests.disk_listing import differences, listing
 from tests.ordinary import FIRST_ID, Ordinary, copy_for, ordinary_user
 
-KERNEL = "6.1.0-test"
-MIB = 1024**2
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 """cap_net_bind_service=ep, as capabilities(7) lays out version 2."""
 OWNERS = {"usr/share/www": (33, 33), "usr/share/mail": (0, 8), "usr/share/much": (65534, 65534)}
-SCRIPT = """
-import sys
-from pathlib import Path
-from pipeline.ports.log import Log
-from pipeline.stages.disk import DiskRequest, make_disk
-from pipeline.words.manifest import Target
-from pipeline.words.refs import Commit, RefName
-request = DiskRequest(
-    osname="it", ref=RefName("it/compose/x86_64-runtime"), commit=Commit(sys.argv[2]),
-    target=Target(name="runtime", disk_size=int(sys.argv[3])), url="http://example.org/repo",
-    key=b"public key",
-)
-top = Path(sys.argv[1])
-print(make_disk(request, repo=top / "repo", disks=top / "disks", log=Log()).path)
-"""
+
+
+def grow_once(user: Ordinary, commit: Commit) -> list[str]:
+    """Write the command that makes a disk of a commit in the user's home."""
+    places = [str(user.home / name) for name in ("repo", "disks")]
+    return [sys.executable, "-m", "tests.grow_once", *places, commit]
 
 
 @pytest.fixture
@@ -77,61 +65,24 @@ def commit(repo: Repo, tmp_path: Path) -> Commit:
     return repo.commit_dir(root, subject="it", owner_root=False)
 
 
-def look_into(disk: Path, log: Log) -> dict[str, tuple[str, ...]]:
-    """List every path of a disk with mode, owner, group, size, target and attributes."""
-    found: dict[str, tuple[str, ...]] = {}
-    with image.exported(disk, log=log) as raw:
-        todo = ["/"]
-        while todo:
-            directory = todo.pop()
-            for line in image.debugfs(raw, [f'ls -p "{directory}"'], log=log).splitlines():
-                words = line.split("/")
-                if words[0] or len(words) < 7 or words[5] in (".", ".."):
-                    continue
-                path = f"{directory.rstrip('/')}/{words[5]}"
-                if words[2].startswith("04"):
-                    todo.append(path)
-                found[path] = tuple(words[2:5])
-        asked = [word for path in found for word in (f'stat "{path}"', f'ea_list "{path}"')]
-        said = image.debugfs(raw, asked, log=log)
-    parts = re.split(r'^debugfs: (?=stat ")', said, flags=re.MULTILINE)[1:]
-    assert len(parts) == len(found)
-    for path, part in zip(found, parts, strict=True):
-        size = re.search(r"Size: (\d+)", part)
-        link = re.search(r'Fast link dest: "(.*)"', part)
-        attributes = part.split("\ndebugfs: ea_list")[1].splitlines()[1:]
-        assert size is not None, part
-        found[path] += (size[1], link[1] if link else "", *attributes)
-    return found
-
-
 def test_a_disk_has_the_same_owners_modes_and_attributes_as_one_made_by_root(
     user: Ordinary, commit: Commit, repo: Repo, tmp_path: Path, log: Log
 ) -> None:
-    target = Target(name="runtime", disk_size=128 * MIB)
-    request = DiskRequest(
-        osname="it",
-        ref=RefName("it/compose/x86_64-runtime"),
-        commit=commit,
-        target=target,
-        url="http://example.org/repo",
-        key=b"public key",
-    )
+    request = request_of(commit)
     ours = Path(make_disk(request, repo=repo.path, disks=tmp_path / "disks", log=log).path)
     copy_for(user, repo.path, user.home / "repo")
-    done = user.run([sys.executable, "-c", SCRIPT, user.home, commit, str(target.disk_size)])
+    done = user.run(grow_once(user, commit))
     assert done.returncode == 0, done.stderr
-    theirs = Path(done.stdout.strip())
-    assert theirs.name == ours.name
+    theirs = user.home / "disks" / ours.name
 
-    wanted, found = look_into(ours, log), look_into(theirs, log)
-    assert found == wanted
+    wanted = listing(ours, tmp_path / "ours", log=log)
+    assert differences(wanted, listing(theirs, tmp_path / "theirs", log=log)) == []
     top = f"/ostree/deploy/it/deploy/{commit}.0"
     for name, (uid, gid) in OWNERS.items():
-        assert wanted[f"{top}/{name}/file"][1:3] == (str(uid), str(gid))
-    assert wanted[f"{top}/usr/bin/su"][0] == "104755"
-    assert wanted[f"{top}/etc/shadow"][:3] == ("100640", "0", "42")
-    assert "security.capability (20)" in "".join(wanted[f"{top}/usr/bin/bind"][5:])
+        assert wanted[f"{top}/{name}/file"][0] == f"100644 {uid}:{gid}"
+    assert wanted[f"{top}/usr/bin/su"][0] == "104755 0:0"
+    assert wanted[f"{top}/etc/shadow"][0] == "100640 0:42"
+    assert "security.capability (20)" in wanted[f"{top}/usr/bin/bind"][2]
     left = [path.name for path in (user.home / "disks").iterdir() if "making" in path.name]
     assert left == []
 
@@ -140,8 +91,9 @@ def test_what_a_killed_attempt_left_goes_with_the_next(
     user: Ordinary, commit: Commit, repo: Repo
 ) -> None:
     copy_for(user, repo.path, user.home / "repo")
-    argv = [sys.executable, "-c", SCRIPT, str(user.home), commit, str(128 * MIB)]
-    path = Path(user.run(argv).stdout.strip())
+    argv = grow_once(user, commit)
+    assert user.run(argv).returncode == 0
+    (path,) = (user.home / "disks").glob("*.qcow2")
     path.unlink()
     left = path.with_name(f".{path.stem}.making") / "sysroot/deep"
     left.mkdir(parents=True)
@@ -160,7 +112,7 @@ def test_without_subordinate_ids_it_is_trouble(user: Ordinary, commit: Commit) -
         file = user.etc / name
         file.write_text("somebody:100000:65536\n")
     user.own(Repo(user.home / "repo", log=Log()).create(Mode.BARE_USER).path)
-    done = user.run([sys.executable, "-c", SCRIPT, str(user.home), commit, str(128 * MIB)])
+    done = user.run(grow_once(user, commit))
     assert done.returncode != 0
     words = "files of other users cannot be made: ostci-ordinary has no 65536 ids in /etc/subuid"
     assert words in done.stderr

@@ -3,8 +3,6 @@
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ from pipeline.cli.doctor import examine_rule
 from pipeline.cli.house import init
 from pipeline.words.refs import buildmaster_ref
 from tests.shipping import ARCH, OSNAME, Shop, manifest
+from tests.work import TOP, Said, run_ostci
 
-TOP = Path(__file__).resolve().parents[2]
 RUNTIME = buildmaster_ref(OSNAME, f"{ARCH}-runtime")
 
 
@@ -26,10 +24,9 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "work", manifest())
 
 
-def ostci(*words: str, cwd: Path = TOP) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "pipeline.cli.main", *words]
+def ostci(*words: str, code: int | None = 0, cwd: Path = TOP) -> Said:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(TOP), "HOME": str(cwd)}
-    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    return run_ostci(None, *words, code=code, cwd=cwd, env=env)
 
 
 def test_promoted_refs_have_their_pass(shop: Shop) -> None:
@@ -50,8 +47,7 @@ def test_a_ref_that_was_moved_past_the_gate_is_told_and_what_is_to_be_typed_mend
     found = examine_rule(shop.root, shop.log)
     assert not found.ok and found.needed
     assert f"{RUNTIME} is {untested}: no promotion of it is recorded" in found.words
-    said = ostci(*shlex.split(found.mend)[1:])
-    assert said.returncode == 0, said.stderr
+    ostci(*shlex.split(found.mend)[1:])
     assert examine_rule(shop.root, shop.log).ok
 
 
@@ -79,13 +75,12 @@ def test_a_damaged_ledger_is_a_finding(shop: Shop) -> None:
 def test_the_command_ends_as_with_other_findings(shop: Shop, tmp_path: Path) -> None:
     shop.ship("20261124.0", "one")
     words = ("doctor", "--no-boot", "--json")
-    rows = {row["name"]: row for row in json.loads(ostci(*words, cwd=shop.root).stdout)}
+    rows = {row["name"]: row for row in json.loads(ostci(*words, code=None, cwd=shop.root).out)}
     assert rows["recorded passes"]["ok"]
     shop.archive.set_ref(RUNTIME, shop.compose("20261124.1", "two")[0].commit)
-    said = ostci("-C", str(shop.root), "doctor", "--no-boot")
-    assert said.returncode == 3
-    assert "MISSING  recorded passes: " in said.stdout
-    assert f"→ ostci -C {shop.root} clean --dry-run" in said.stdout
-    outside = json.loads(ostci(*words, cwd=tmp_path).stdout)
+    said = ostci("-C", str(shop.root), "doctor", "--no-boot", code=3)
+    assert "MISSING  recorded passes: " in said.out
+    assert f"→ ostci -C {shop.root} clean --dry-run" in said.out
+    outside = json.loads(ostci(*words, code=None, cwd=tmp_path).out)
     assert "recorded passes" not in {row["name"] for row in outside}
-    assert ostci("-C", str(tmp_path), "doctor", "--no-boot").returncode == 2
+    ostci("-C", str(tmp_path), "doctor", "--no-boot", code=2)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Each push becomes a run, in push order, whose snapshot has just that moved."""
 
-import os
 import signal
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from pipeline.words.push import NewPush, Push, PushState
 from pipeline.words.run import RunEnding, place_of
 from tests.repos import wait_until
 from tests.town import Town
+from tests.work import started
 
 
 @pytest.fixture
@@ -259,15 +258,11 @@ def test_a_killed_resolve_is_taken_up_again_and_has_one_run(town: Town, when: st
     first, second = push(town, "zlib"), push(town, "png")
     known = len(town.house().workdir.versions())
     place = town.root / "work" / "runs"
-    child = subprocess.Popen(
-        town.argv("resolve", "--push", str(first.id)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_until(lambda: len(list(place.rglob(f"{when}.json"))) > known or child.poll() is not None)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    with started([town.argv("resolve", "--push", str(first.id))]) as (child,):
+        wait_until(
+            lambda: len(list(place.rglob(f"{when}.json"))) > known or child.poll() is not None
+        )
+    assert child.returncode == -signal.SIGKILL, "it had ended before the kill"
     told = town.json("resolve", "--push", str(second.id))
     one, two = town.pushes()
     assert one.run and two.run and two.run == told["run"]
@@ -281,9 +276,9 @@ def test_a_killed_resolve_is_taken_up_again_and_has_one_run(town: Town, when: st
 
 def test_many_that_resolve_at_once_keep_push_order(town: Town) -> None:
     made = [push(town, name, f"{number}") for number in range(2) for name in town.repos]
-    argv = [town.argv("resolve", "--push", str(one.id), "--wait", "600") for one in reversed(made)]
-    children = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in argv]
-    assert [child.wait(600) for child in children] == [0] * len(children)
+    argvs = [town.argv("resolve", "--push", str(one.id), "--wait", "600") for one in reversed(made)]
+    with started(argvs) as children:
+        assert [child.wait(600) for child in children] == [0] * len(children)
     runs = [str(one.run) for one in town.pushes()]
     assert sorted(runs, key=place_of) == runs
     for old, new, one in zip(runs, runs[1:], made[1:], strict=False):

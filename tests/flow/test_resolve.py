@@ -21,16 +21,6 @@ from pipeline.words.snapshot import BasePin
 from tests.repos import GitRepo, closed_port, git_repo, git_source
 
 
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> GitRepo:
-    return git_repo(tmp_path / "up" / "zlib")
-
-
 def manifest(*components: Component, patches: Source | None = None) -> Manifest:
     return Manifest(
         osname="os",

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pipeline.words.errors import BadInput, Failed, Trouble
 from pipeline.words.refs import buildmaster_ref, compose_ref
 from pipeline.words.verdict import Verdict
 from tests.shipping import ARCH, OSNAME, Shop, manifest
+from tests.work import ostci_argv
 
 RUNTIME = f"{ARCH}-runtime"
 REF = buildmaster_ref(OSNAME, RUNTIME)
@@ -332,8 +332,8 @@ def test_the_command_serves_until_it_is_stopped_and_leaves_nothing(tmp_path: Pat
     (tmp_path / "os.yaml").write_text(MANIFEST)
     init(shop.root, tmp_path / "os.yaml")
     commits = shop.ship("20261124.0", "one")
-    argv = [sys.executable, "-m", "pipeline.cli.main", "-C", str(shop.root)]
-    with start([*argv, "serve", "--address", "127.0.0.1:0"], log=shop.log) as child:
+    argv = ostci_argv(shop.root, "serve", "--address", "127.0.0.1:0")
+    with start(argv, log=shop.log) as child:
         assert child.stdout is not None and child.stderr is not None
         first = child.stdout.readline().decode()
         assert first.startswith(f"serving {shop.root} at http://127.0.0.1:"), child.stderr.read()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Several ``ostci`` at once in one work directory: real processes, real builds, no machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ import pytest
 
 from pipeline.cli.record import MENDED, read_cancel
 from tests.cheap import NO_KERNEL, Cheap
-from tests.work import TOP, wait_until_gone
+from tests.repos import wait_until
+from tests.work import started, wait_until_gone
 
 pytestmark = pytest.mark.slow
 
 _END_S = 120.0
+LONG = 600
+"""Seconds that a component would take to build, which is ended when the time has come."""
 
 
 @pytest.fixture
@@ -26,6 +30,7 @@ def cheap(tmp_path: Path) -> Iterator[Cheap]:
     found = Cheap(tmp_path, common=0, slow=0, quick=0)
     found.ostci("run", code=NO_KERNEL)
     yield found
+    found.kill_children()
     wait_until_gone(found)
 
 
@@ -47,35 +52,38 @@ def built(cheap: Cheap, version: str) -> list[str]:
 def test_composes_are_in_the_order_of_runs_though_the_later_one_is_ready_first(
     cheap: Cheap,
 ) -> None:
-    cheap.change("slow", 8)
+    cheap.change("slow", LONG)
     first, older = begin(cheap)
     cheap.change("slow", 0)
     second, newer = begin(cheap)
     cheap.wait_for(newer, f"waits for its turn to compose: run {older} is before it")
     assert "build done" not in cheap.log_of(older), "the later one was not ready first"
+    cheap.wake(first)
     assert (cheap.end_of(first), cheap.end_of(second)) == (NO_KERNEL, NO_KERNEL)
     assert cheap.line()[-2:] == [older, newer]
     cheap.check_whole()
 
 
 def test_what_two_runs_need_at_once_is_built_once(cheap: Cheap) -> None:
-    cheap.change("common", 5)
+    cheap.change("common", LONG)
     first, older = begin(cheap)
     second, newer = begin(cheap)
+    held = "common: waits: held by process"
+    wait_until(lambda: held in cheap.log_of(older) + cheap.log_of(newer), within_s=_END_S)
+    cheap.wake(first, second)
     assert (cheap.end_of(first), cheap.end_of(second)) == (NO_KERNEL, NO_KERNEL)
     assert sorted([built(cheap, older), built(cheap, newer)]) == [[], ["common"]]
     logs = cheap.log_of(older) + cheap.log_of(newer)
     assert logs.count("common: compile done") == 1
-    assert "common: waits: held by process" in logs
 
 
 def test_a_kill_disturbs_nobody_and_the_next_start_mends_the_killed_run_alone(
     cheap: Cheap,
 ) -> None:
-    cheap.change("slow", 60)
+    cheap.change("slow", LONG)
     first, killed = begin(cheap)
     cheap.wait_for(killed, "slow: compile")
-    cheap.change("slow", 10)
+    cheap.change("slow", LONG)
     second, other = begin(cheap)
     cheap.wait_for(other, "slow: compile")
     os.kill(first.pid, signal.SIGKILL)
@@ -84,6 +92,7 @@ def test_a_kill_disturbs_nobody_and_the_next_start_mends_the_killed_run_alone(
     record = cheap.record(killed)
     assert (record["ending"], record["message"]) == ("interrupted", MENDED)
     assert cheap.record(other)["ending"] == "running"
+    cheap.wake(second)
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == other
     wait_until_gone(cheap)
@@ -92,19 +101,30 @@ def test_a_kill_disturbs_nobody_and_the_next_start_mends_the_killed_run_alone(
 
 
 def test_clean_names_who_is_in_there_or_waits_for_them(cheap: Cheap) -> None:
-    cheap.change("slow", 6)
+    cheap.change("slow", LONG)
     child, version = begin(cheap)
     said = cheap.ostci("clean", code=3)
     assert f"{cheap.root} is in use by process {child.pid} (ostci run, since" in said.err
-    cheap.ostci("clean", "--wait", "60")
-    assert cheap.end_of(child) == NO_KERNEL, "clean did not wait"
+    clean = cheap.start("clean", "--wait", str(_END_S))
+    wait_until(lambda: has_open(clean.pid, cheap.house().workdir.lock("work")))
+    cheap.wake(child)
+    assert cheap.end_of(clean) == 0
+    assert cheap.record(version)["ending"] == "failed", "clean did not wait"
+    assert cheap.end_of(child) == NO_KERNEL
     assert cheap.line()[-1] == version
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.resolve() in [one.resolve() for one in Path(f"/proc/{pid}/fd").iterdir()]
+    return False
 
 
 def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
     cheap: Cheap,
 ) -> None:
-    cheap.change("slow", 600)
+    cheap.change("slow", LONG)
     first, cancelled = begin(cheap)
     cheap.wait_for(cancelled, "slow: compile")
     cheap.change("slow", 0)
@@ -131,10 +151,10 @@ def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
 def test_process_namespaces_know_nothing_of_each_other_and_get_on_all_the_same(
     cheap: Cheap,
 ) -> None:
-    cheap.change("slow", 600)
+    cheap.change("slow", LONG)
     first, cancelled = begin(cheap, apart=True)
     cheap.wait_for(cancelled, "slow: compile")
-    cheap.change("slow", 4)
+    cheap.change("slow", LONG)
     second, newer = begin(cheap, apart=True)
     cheap.wait_for(newer, "slow: compile")
     below = cheap.processes_below(first.pid)
@@ -145,6 +165,7 @@ def test_process_namespaces_know_nothing_of_each_other_and_get_on_all_the_same(
     assert record["ended"] - note.when < 2.0
     assert cheap.end_of(first) == 130
     assert not [one for one in below if cheap.is_alive(one)]
+    cheap.wake(second)
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer
 
@@ -178,10 +199,13 @@ def test_components_are_built_by_processes_of_their_own_and_collected(cheap: Che
 def test_a_component_that_two_processes_of_a_run_are_told_to_build_is_built_once(
     cheap: Cheap,
 ) -> None:
-    cheap.change("common", 4)
+    cheap.change("common", LONG)
     cheap.ostci("resolve")
     version = cheap.house().workdir.versions()[-1]
     children = [cheap.start("build", "common", "--run", version) for _ in range(3)]
+    held = "common: waits: held by process"
+    wait_until(lambda: cheap.log_of(version).count(held) == 2, within_s=_END_S)
+    cheap.wake(*children)
     assert [cheap.end_of(child) for child in children] == [0, 0, 0]
     assert cheap.log_of(version).count("common: compile …") == 1
     cheap.ostci("build", "--run", version)
@@ -249,14 +273,13 @@ for number in range(20):
 def test_eight_processes_that_write_results_of_one_run_lose_none(cheap: Cheap) -> None:
     version = cheap.house().workdir.versions()[-1]
     argv = [sys.executable, "-c", _MERGER, str(cheap.root), version]
-    children = [
-        subprocess.Popen([*argv, str(name)], stdin=subprocess.PIPE, cwd=TOP) for name in range(8)
-    ]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"go\n")
-        child.stdin.flush()
-    assert [child.wait(_END_S) for child in children] == [0] * 8
+    argvs = [[*argv, str(name)] for name in range(8)]
+    with started(argvs, stdin=subprocess.PIPE) as children:
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write(b"go\n")
+            child.stdin.flush()
+        assert [child.wait(_END_S) for child in children] == [0] * 8
     run = cheap.house().workdir.run(version)
     wanted = {f"{name}-{number}" for name in range(8) for number in range(20)}
     found = json.loads(run.file("tests").read_text())["suites"]

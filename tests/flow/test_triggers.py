@@ -3,7 +3,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from pipeline.cli.house import init
 from pipeline.ports.git_commands import IDENTITY
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
+from tests.work import TOP, run_ostci
 
 pytestmark = [pytest.mark.full]
-TOP = Path(__file__).resolve().parents[2]
 DATA = TOP / "tests" / "data"
 _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 WRITTEN = {
@@ -43,9 +42,7 @@ def work(tmp_path: Path) -> Path:
 
 def test_each_trigger_writes_what_its_program_makes_of_the_tree(work: Path) -> None:
     for verb in ("base", "resolve", "build", "compose"):
-        argv = [sys.executable, "-m", "pipeline.cli.main", "-C", str(work), verb]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=TOP)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_ostci(work, verb)
     repo = Repo(work / "repo", log=Log())
     (commit,) = (one for ref, one in repo.refs().items() if "/compose/" in ref)
     for path, inside in WRITTEN.items():

@@ -22,11 +22,6 @@ from tests.repos import GitRepo, git_repo, git_source
 
 
 @pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
 def upstream(tmp_path: Path) -> GitRepo:
     text = "".join(f"line {number}\n" for number in range(20))
     return git_repo(tmp_path / "up" / "zlib", file_txt=text)

@@ -25,11 +25,6 @@ from tests.repos import closed_port, http_server
 
 
 @pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
 def served(tmp_path: Path) -> Path:
     """A directory with an archive in it."""
     there = tmp_path / "there"

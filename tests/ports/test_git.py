@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ports.git import Mirrors
-from pipeline.ports.log import ListSink, Log
+from pipeline.ports.log import ListSink
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.refs import Revision
 from tests.repos import (
@@ -24,16 +24,6 @@ from tests.repos import (
     stalling,
     wait_until,
 )
-
-
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> GitRepo:
-    return git_repo(tmp_path / "up" / "zlib")
 
 
 def started(sink: ListSink, verb: str) -> int:

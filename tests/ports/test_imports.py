@@ -23,11 +23,6 @@ from pipeline.words.manifest import Source, SourceKind
 TIME_S = 1600000000
 
 
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
 def source(path: Path, kind: SourceKind = SourceKind.TARBALL, **given: str) -> Source:
     values: dict[str, Any] = {"location": str(path), "checksum": sha256_file(path), **given}
     return Source(kind=kind, **values)

@@ -4,6 +4,8 @@
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,20 +96,16 @@ def test_a_head_stays_where_it_was_when_its_pushes_cannot_be_recorded(ledger: Le
 
 def test_many_that_see_the_same_move_record_it_once(ledger: Ledger) -> None:
     ledger.pushes.note_head(URL, "main", "a")
-    found: list[Push] = []
     at_once = threading.Barrier(6)
 
-    def watch() -> None:
-        own = Ledger(ledger.url)
-        at_once.wait(30)
-        found.extend(own.pushes.note_head(URL, "main", "b", [new("b")]))
-        own.close()
+    def watch() -> tuple[Push, ...]:
+        with closing(Ledger(ledger.url)) as own:
+            at_once.wait(30)
+            return own.pushes.note_head(URL, "main", "b", [new("b")])
 
-    threads = [threading.Thread(target=watch) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(6) as pool:
+        watching = [pool.submit(watch) for _ in range(6)]
+    found = [push for one in watching for push in one.result()]
     assert [push.after for push in found] == ["b"]
     assert ledger.pushes.waiting() == found
 

@@ -3,8 +3,6 @@
 
 import os
 import stat
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pipeline.words import dirtree
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.refs import Commit, RefName
 from tests.layers import write_files
+from tests.small_disk import small_disk
 
 ONE, TWO = RefName("os/one"), RefName("os/deep/two")
 
@@ -208,30 +207,18 @@ def test_prune_takes_what_no_ref_leads_to(repo: Repo, commit: Commit, tmp_path: 
 # Full
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small"
-    place.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(argv, check=False).returncode != 0:
-        pytest.skip("no tmpfs can be mounted")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_is_trouble_that_names_the_path_and_the_bytes(
-    small_disk: Path, tmp_path: Path, log: Log
-) -> None:
-    repo = Repo(small_disk / "repo", log=log).create(Mode.BARE_USER)
+def test_a_full_disk_is_trouble_that_names_the_path_and_the_bytes(tmp_path: Path, log: Log) -> None:
     top = tmp_path / "x"
     top.mkdir()
     (top / "large").write_bytes(os.urandom(8 << 20))
-    with pytest.raises(Trouble, match=rf"no space left for {small_disk}.*bytes free"):
-        repo.commit_dir(top, subject="x")
-    (top / "large").write_bytes(b"small now")
-    made = repo.commit_dir(top, subject="x")
-    repo.set_ref(ONE, made)
-    repo.fsck()
+    with small_disk(tmp_path / "small", "4m") as place:
+        repo = Repo(place / "repo", log=log).create(Mode.BARE_USER)
+        with pytest.raises(Trouble, match=rf"no space left for {place}.*bytes free"):
+            repo.commit_dir(top, subject="x")
+        (top / "large").write_bytes(b"small now")
+        made = repo.commit_dir(top, subject="x")
+        repo.set_ref(ONE, made)
+        repo.fsck()
 
 
 # Objects of ours

@@ -55,13 +55,16 @@ def test_a_deadline_ends_a_program_and_all_that_it_started(tmp_path: Path) -> No
 
 
 def test_what_a_killed_program_had_started_is_dead_when_that_is_told(tmp_path: Path) -> None:
+    begun = 0
     for number in range(30):
         pid = tmp_path / f"pid-{number}"
         script = f"setsid sh -c 'echo $$ > {pid}; exec sleep 60' & sleep 60"
         with pytest.raises(process.CommandError):
-            process.run(["sh", "-c", script], log=Log(), deadline_s=0.005 + number / 1000)
+            process.run(["sh", "-c", script], log=Log(), deadline_s=0.005 * 1.17**number)
         told = pid.read_text().strip() if pid.is_file() else ""
+        begun += bool(told)
         assert not told or not is_running(int(told))
+    assert begun > 0, "all were killed before they had started anything"
 
 
 def is_running(pid: int) -> bool:

@@ -6,19 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ports.git import Mirrors
-from pipeline.ports.log import Log
 from pipeline.words.errors import Failed
 from tests.repos import GitRepo, git_daemon, git_repo, git_source
-
-
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> GitRepo:
-    return git_repo(tmp_path / "up" / "zlib")
 
 
 def link(repo: GitRepo, revision: str, settings: str, path: str = "sub") -> None:

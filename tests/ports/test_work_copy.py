@@ -19,16 +19,6 @@ from pipeline.words.manifest import Source, SourceKind
 from tests.repos import GitRepo, git_repo
 
 
-@pytest.fixture
-def mirrors(tmp_path: Path, log: Log) -> Mirrors:
-    return Mirrors(tmp_path / "mirrors", log=log)
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> GitRepo:
-    return git_repo(tmp_path / "up" / "zlib")
-
-
 def local(path: Path) -> Source:
     return Source(kind=SourceKind.LOCAL, location=str(path))
 

@@ -3,13 +3,13 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.small_disk import small_disk
 from tests.work import TINY, Work
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -21,18 +21,8 @@ SIZE = "2g"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, small enough to be filled."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    path = tmp_path / "full"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(path)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("no tmpfs can be mounted")
-    try:
+    with small_disk(tmp_path / "full", SIZE) as path:
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 """The whole way of a push as an ordinary user: no stage needs root, no two users meet."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from tests.machines import cache_of_tests, import_sample, sample
 from tests.ordinary import USER, Ordinary, copy_for, ordinary_user
-from tests.work import TINY
+from tests.work import TINY, ostci_argv
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 VARIANTS = (("runtime",), ("runtime", "devel"))
@@ -43,7 +42,7 @@ def test_a_push_of_an_ordinary_user_is_built_booted_and_promoted(user: Ordinary)
     work = user.home / "work"
 
     def ostci(*words: str) -> str:
-        done = user.run([sys.executable, "-m", "pipeline.cli.main", *words], timeout_s=1200.0)
+        done = user.run(ostci_argv(None, *words), timeout_s=1200.0)
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
