@@ -221,10 +221,13 @@ def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextM
 
 
 def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:
-    if tree.name not in disks:
+    """Find a tree's disk; one of what the run composed before under the same name is none."""
+    found = disks.get(tree.name)
+    if found is None or found.commit != tree.commit:
         hint = passage.command("disk", tree.name)
-        raise BadInput(f"run {passage.run.version} has no disk of {tree.name} yet", hint=hint)
-    return disks[tree.name]
+        of = f"{tree.name} {tree.commit[:12]}"
+        raise BadInput(f"run {passage.run.version} has no disk of {of} yet", hint=hint)
+    return found
 
 
 def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
