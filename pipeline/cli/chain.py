@@ -176,9 +176,12 @@ def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
 
 
 def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
-    """Boot trees and run suites on them; raises the worst verdict after all were heard."""
+    """Boot trees and run suites on them; raises the worst verdict after all were heard.
+
+    All trees of the run by default, and all suites that their gates want.
+    """
     house = passage.house
-    with passage.stage("test", *trees, *([suite] if suite else [])):
+    with passage.stage("test", *part_of_test(trees, suite)):
         disks = passage.read("disks", Disks, before="disk").disks
         heard = []
         for tree in _trees(passage, trees):
@@ -206,6 +209,13 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
             "did not pass",
         )
+
+
+def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
+    """Write which part of a test is meant, as the command line has it; the whole is empty."""
+    if not suite:
+        return tuple(trees)
+    return (*trees, suite) if trees else ("--suite", suite)
 
 
 def _heard(result: SuiteResult) -> str:

@@ -76,11 +76,11 @@ def do_disk(options: Options) -> int:
 
 
 def do_test(options: Options) -> int:
-    """Boot trees and run a suite on them."""
+    """Boot trees and run suites on them."""
     trees = [options.tree] if options.tree else []
     suite = options.only or options.suite
     work = partial(chain.test, trees=trees, suite=suite)
-    return _do(options, "test", work, result="tests", share=(*trees, suite))
+    return _do(options, "test", work, result="tests", share=chain.part_of_test(trees, suite))
 
 
 def do_promote(options: Options) -> int:

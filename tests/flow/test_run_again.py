@@ -2,6 +2,7 @@
 """What a run has left of itself when its stages are given once more: it passes for nothing new."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,31 @@ def test_a_run_that_was_resolved_anew_keeps_no_tree_of_the_snapshot_before() -> 
     assert _with_trees(earlier, [new], of="second").trees == (new,)
     same = replace(A_TREE, commit=B)
     assert _with_trees(earlier, [same], of="first").trees == (other, same)
+
+
+def test_each_line_to_repeat_a_test_is_of_the_same_work(tmp_path: Path) -> None:
+    cheap = Cheap(tmp_path, one=0)
+    cheap.ostci("resolve")
+    (version,) = cheap.house().workdir.versions()
+
+    def tests_after(*words: str) -> dict[str, str]:
+        cheap.ostci(*words, code=2)  # there is no disk
+        stages = json.loads(cheap.house().workdir.run(version).file("run").read_text())["stages"]
+        return {
+            name: stage["repeat"]
+            for name, stage in stages.items()
+            if name.partition(" ")[0] == "test"
+        }
+
+    known: dict[str, str] = {}
+    for words in (
+        (),
+        (TREE,),
+        ("--suite", "smoke"),
+        (TREE, "smoke"),
+        (TREE, "--suite", "smoke/test_no_unit_failed"),
+    ):
+        found = tests_after("test", *words, "--run", version)
+        (new,) = found.keys() - known.keys()
+        assert tests_after(*shlex.split(found[new])[3:]) == found, f"{found[new]} is other work"
+        known = found
