@@ -125,7 +125,7 @@ def _do(
                 _work(passage, work, reopen=new, ends=ends)
         finally:
             if options.json:
-                for name in [result or verb] if ends else [f"build/{one}" for one in share]:
+                for name in [result or verb] if ends else [f"built/{one}" for one in share]:
                     print_result(run, name)
     return EXIT_PASSED
 
