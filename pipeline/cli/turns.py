@@ -17,7 +17,7 @@ from pipeline.cli.repair import end_run
 from pipeline.ports.files import Held, lock
 from pipeline.words.errors import Interrupted, Trouble
 from pipeline.words.refs import ref_part
-from pipeline.words.run import RunEnding, ending_of, gives_up_its_place
+from pipeline.words.run import RunEnding, ending_of, gives_up_its_place, place_of
 
 _POLL_S = 0.2
 _TURN_S = 24 * 3600.0
@@ -38,7 +38,7 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
         told = None
         while True:
             first = house.ledger.first_in_line(line)
-            if first is None or first == version or house.ledger.is_next(version, line):
+            if first is None or place_of(version) <= place_of(first):
                 place = house.workdir.lock(f"compose-{ref_part(line)}")
                 left_s = max(0.0, until - time.monotonic())
                 stack.enter_context(lock(place, what=f"run {version}", wait_s=left_s))
