@@ -39,8 +39,9 @@ _GOES_ON = (RunEnding.RUNNING, RunEnding.OPEN)
 def begun(house: House, what: str, *, for_push: int | None = None) -> Iterator[RunDir]:
     """Begin a run and hold it alone: its version, record and ticket come in one order for all.
 
-    That ``for_push`` is the push's before anything else; it may have a manifest of its own, so
-    that its record is yet to be written.
+    That ``for_push`` is the push's before anything else. It may have a manifest of its own, so
+    that its record is yet to be written, and its ticket to be taken: their order is kept by the
+    lock of the line, which whoever resolves a push has.
     """
     if for_push is None:
         _ = house.manifest  # a wrong one is told before there is a run
@@ -70,6 +71,7 @@ def held_run(
             stack.enter_context(lock(run.lock, what=what, wait_s=patience_s, shared=shared))
         except Held as held:
             raise _named(house, run, held) from held
+        stack.enter_context(_named_as_holder(house, run))
         note = read_cancel(run)
         if note is not None:
             raise Interrupted(f"run {run.version} was cancelled by {note.by}")
@@ -78,12 +80,26 @@ def held_run(
 
 
 def _named(house: House, run: RunDir, held: Held) -> Held:
-    """Say who holds a run: those that share it have left their names elsewhere."""
-    here = presence.look(house.workdir.tmp, but=house.tmp).here
-    names = [one for one in here if run.version in one]
+    """Say who holds a run; the lock itself does not know the names of those that share it."""
+    names = presence.look(house.workdir.tmp, but=house.tmp, having=_mark(run)).here
     return (
         Held(f"run {run.version} is held by {', '.join(names)}", hint=held.hint) if names else held
     )
+
+
+@contextmanager
+def _named_as_holder(house: House, run: RunDir) -> Iterator[None]:
+    mark = house.tmp / _mark(run)
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _mark(run: RunDir) -> str:
+    """Name the file by which the directory of a process says that it holds a run."""
+    return f"holds-{run.version}"
 
 
 @contextmanager

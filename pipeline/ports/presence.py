@@ -31,11 +31,14 @@ def present(place: Path, what: str) -> Iterator[Path]:
         yield own
 
 
-def look(place: Path, *, but: Path | None = None) -> Found:
-    """Tell who is in a place, without the one whose directory ``but`` is."""
+def look(place: Path, *, but: Path | None = None, having: str = "") -> Found:
+    """Tell who is in a place, without the one whose directory ``but`` is.
+
+    With ``having`` only those that have a file of that name.
+    """
     here, killed = [], []
     for path in sorted(place.glob(f"[!.]*/{ALIVE}")):
-        if path.parent == but:
+        if path.parent == but or (having and not (path.parent / having).exists()):
             continue
         told = lock_holder(path)
         is_alive = _is_alive(path)
