@@ -120,7 +120,7 @@ class Passage:
 
     def end(self, error: BaseException | None, ending: RunEnding | None = None) -> None:
         """Give the run its ending, in its record and in the ledger."""
-        note = read_cancel(self.run)
+        note = None if error is None else read_cancel(self.run)
         message = None if note is None else f"cancelled by {note.by}"
 
         def change(record: RunRecord) -> RunRecord:
