@@ -49,7 +49,8 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
                 raise Trouble(
                     f"run {version} has waited for {until - began:.0f} s to compose: "
                     f"run {first} is before it",
-                    hint=f"ostci -C {house.workdir.root} end {first}",
+                    hint=f"{house.command('log', first)} tells how far it is; "
+                    f"{house.command('cancel', first)} ends it",
                 )
             if first != told:
                 house.log.fact(f"waits for its turn to compose: run {first} is before it")
@@ -73,7 +74,7 @@ def _renew(house: House, version: str, line: str) -> None:
     if newer is not None:
         raise Interrupted(
             f"run {newer}, which is later, has composed already: composes keep the order of pushes",
-            hint=f"begin a new run: ostci -C {house.workdir.root} run",
+            hint=f"begin a new run: {house.command('run')}",
         )
 
 
