@@ -49,7 +49,7 @@ def build_named(
             is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
             if is_news or one.component in names:
                 passage.merge(
-                    f"build/{one.component}",
+                    f"built/{one.component}",
                     build_stage.BuiltComponent,
                     lambda old, one=one: _news(old, one),  # type: ignore[misc]
                 )
@@ -74,7 +74,7 @@ def _build(
         arch=house.arch,
         base=base.variants[buildroot_variant(manifest.base)],
         run=passage.run.version,
-        into=passage.run.built,
+        into=passage.run.builds,
         jobs=house.settings.jobs,
         force=force,
         only=only,

@@ -176,9 +176,12 @@ def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
 
 
 def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
-    """Boot trees and run suites on them; raises the worst verdict after all were heard."""
+    """Boot trees and run suites on them; raises the worst verdict after all were heard.
+
+    All trees of the run by default, and all suites that their gates want.
+    """
     house = passage.house
-    with passage.stage("test", *trees, *([suite] if suite else [])):
+    with passage.stage("test", *part_of_test(trees, suite)):
         disks = passage.read("disks", Disks, before="disk").disks
         heard = []
         for tree in _trees(passage, trees):
@@ -208,6 +211,13 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
         )
 
 
+def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
+    """Write which part of a test is meant, as the command line has it; the whole is empty."""
+    if not suite:
+        return tuple(trees)
+    return (*trees, suite) if trees else ("--suite", suite)
+
+
 def _heard(result: SuiteResult) -> str:
     why = f": {result.message}" if result.message else ""
     return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
@@ -221,10 +231,13 @@ def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextM
 
 
 def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:
-    if tree.name not in disks:
+    """Find a tree's disk; one of what the run composed before under the same name is none."""
+    found = disks.get(tree.name)
+    if found is None or found.commit != tree.commit:
         hint = passage.command("disk", tree.name)
-        raise BadInput(f"run {passage.run.version} has no disk of {tree.name} yet", hint=hint)
-    return disks[tree.name]
+        of = f"{tree.name} {tree.commit[:12]}"
+        raise BadInput(f"run {passage.run.version} has no disk of {of} yet", hint=hint)
+    return found
 
 
 def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:

@@ -32,10 +32,15 @@ def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | No
         if before:
             passage.tell(f"composed before: {_named(before)}")
             return
+        digest = passage.snapshot.digest
         with turn(passage, wait_s=wait_s):
             trees = _compose(passage, targets, parts, whole=whole)
             # Before the next one's turn: what is killed then finds its trees when it goes on.
-            passage.merge("trees", Trees, lambda old: _with_trees(old if targets else None, trees))
+            passage.merge(
+                "trees",
+                Trees,
+                lambda old: _with_trees(old if targets else None, trees, of=digest),
+            )
         passage.tell(_named(trees))
 
 
@@ -87,10 +92,14 @@ def _compose(
     return trees
 
 
-def _with_trees(earlier: Trees | None, made: Sequence[Tree]) -> Trees:
-    """Keep the trees of other targets that the run has made before."""
+def _with_trees(earlier: Trees | None, made: Sequence[Tree], *, of: str) -> Trees:
+    """Keep the trees of other targets that the run has made before of the same snapshot.
+
+    What a run promotes together is of one snapshot, also where it was resolved once more.
+    """
     names = {tree.name for tree in made}
-    kept = [tree for tree in (earlier.trees if earlier else ()) if tree.name not in names]
+    there = earlier.trees if earlier else ()
+    kept = [tree for tree in there if tree.name not in names and tree.snapshot == of]
     return Trees(trees=(*kept, *made))
 
 

@@ -14,6 +14,7 @@ and perhaps a table ``[master]``, see ``ports/master_settings``.
 import json
 import os
 import platform
+import shlex
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -181,6 +182,10 @@ class House:
         keyring.ensure(f"{self.manifest.osname} (ostci)")
         return keyring
 
+    def command(self, *words: str) -> str:
+        """Write an ``ostci`` command on this work directory, to be pasted."""
+        return " ".join(["ostci", "-C", shlex.quote(str(self.workdir.root)), *words])
+
     def expected_s(self, stage: str) -> float | None:
         """Tell how many seconds a stage took when it last did its work here."""
         return self._durations().get(stage)
@@ -213,4 +218,4 @@ class House:
             run = self.workdir.run(version)
             if run.file(result).is_file():
                 return run
-        raise BadInput("there is no such run yet", hint=f"ostci -C {self.workdir.root} run")
+        raise BadInput("there is no such run yet", hint=self.command("run"))

@@ -7,7 +7,6 @@ nothing but the stages in order. What a stage did, how long and how it ended goe
 """
 
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,7 +119,7 @@ class Passage:
 
     def end(self, error: BaseException | None, ending: RunEnding | None = None) -> None:
         """Give the run its ending, in its record and in the ledger."""
-        note = read_cancel(self.run)
+        note = None if error is None else read_cancel(self.run)
         message = None if note is None else f"cancelled by {note.by}"
 
         def change(record: RunRecord) -> RunRecord:
@@ -149,13 +148,11 @@ class Passage:
 
     def command(self, stage: str, *of: str) -> str:
         """Write the command that repeats a stage of this run, or a part of it."""
-        root = shlex.quote(str(self.house.workdir.root))
-        return " ".join(["ostci", "-C", root, stage, *of, "--run", self.run.version])
+        return self.house.command(stage, *of, "--run", self.run.version)
 
     def enter(self, component: str) -> str:
         """Write the command that enters the build of a component of this run."""
-        root = shlex.quote(str(self.house.workdir.root))
-        return f"ostci -C {root} shell {component} --run {self.run.version}"
+        return self.command("shell", component)
 
     @contextmanager
     def stage(self, name: str, *of: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from pipeline.cli.house import House
 from pipeline.cli.line import filled, line_before, line_snapshot, newest_of_line
 from pipeline.cli.passage import Passage
 from pipeline.cli.push_depends import later_one, unmet
+from pipeline.cli.record import read_cancel
 from pipeline.ports import process
 from pipeline.ports.files import Held, lock, lock_holder, write_text
 from pipeline.ports.kept_manifests import read_manifest
@@ -332,7 +333,8 @@ def _take_base(passage: Passage, before: RunDir) -> bool:
 def attempting(house: House, id: int) -> Iterator[Push]:
     """Attempt a push by hand, also once more; it has its ending at the end of the ``with``.
 
-    One that was stopped waits again, and so does one that a killed process left.
+    One that was stopped waits again, unless its run was cancelled; and so does one that a killed
+    process left.
     """
     pushes = house.ledger.pushes
     push = pushes.get(id)
@@ -344,12 +346,21 @@ def attempting(house: House, id: int) -> Iterator[Push]:
         pushes.end(id, PushState.DONE, str(error))
         raise
     except (Interrupted, KeyboardInterrupt):
-        pushes.end(id, PushState.WAITING, "it was stopped")
+        pushes.end(id, *_stopped(house, pushes.get(id)))
         raise
     except Exception as error:
         pushes.end(id, PushState.TROUBLE, str(error) or type(error).__name__)
         raise
     pushes.end(id, PushState.DONE)
+
+
+def _stopped(house: House, push: Push) -> tuple[PushState, str]:
+    """Tell what becomes of a push that was stopped: whoever cancels its run wants it no more."""
+    if push.run is not None and house.workdir.is_run(push.run):
+        note = read_cancel(house.workdir.run(push.run))
+        if note is not None:
+            return PushState.DONE, f"cancelled by {note.by}"
+    return PushState.WAITING, "it was stopped"
 
 
 def _manifest(house: House, pushes: tuple[Push, ...], before: RunDir | None) -> Manifest:

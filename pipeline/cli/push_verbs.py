@@ -64,7 +64,7 @@ def do_push(options: argparse.Namespace) -> int:
         print(json.dumps(plain(push), indent=2))
     else:
         print(f"push {push.id} of {push.component}: {_moved(push)}")
-        print(f"next: ostci -C {house.workdir.root} run --push {push.id}")
+        print(f"next: {house.command('run', '--push', str(push.id))}")
     return EXIT_PASSED
 
 

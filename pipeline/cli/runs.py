@@ -169,7 +169,7 @@ def _same_as(passage: Passage) -> RunRecord | None:
 def _end_as(passage: Passage, same: RunRecord) -> int:
     """End a run in which nothing was new, as the run before it ended."""
     words = f"nothing has changed since run {same.version}, which {same.ending}"
-    again = f"ostci -C {passage.house.workdir.root} run --again"
+    again = passage.house.command("run", "--again")
     passage.house.log.fact(words)
     if same.ending is RunEnding.PASSED:
         passage.end(None, RunEnding.UNCHANGED)

@@ -76,11 +76,11 @@ def do_disk(options: Options) -> int:
 
 
 def do_test(options: Options) -> int:
-    """Boot trees and run a suite on them."""
+    """Boot trees and run suites on them."""
     trees = [options.tree] if options.tree else []
     suite = options.only or options.suite
     work = partial(chain.test, trees=trees, suite=suite)
-    return _do(options, "test", work, result="tests", share=(*trees, suite))
+    return _do(options, "test", work, result="tests", share=chain.part_of_test(trees, suite))
 
 
 def do_promote(options: Options) -> int:
@@ -125,7 +125,7 @@ def _do(
                 _work(passage, work, reopen=new, ends=ends)
         finally:
             if options.json:
-                for name in [result or verb] if ends else [f"build/{one}" for one in share]:
+                for name in [result or verb] if ends else [f"built/{one}" for one in share]:
                     print_result(run, name)
     return EXIT_PASSED
 

@@ -17,7 +17,7 @@ from pipeline.cli.repair import end_run
 from pipeline.ports.files import Held, lock
 from pipeline.words.errors import Interrupted, Trouble
 from pipeline.words.refs import ref_part
-from pipeline.words.run import RunEnding, ending_of, gives_up_its_place
+from pipeline.words.run import RunEnding, ending_of, gives_up_its_place, place_of
 
 _POLL_S = 0.2
 _TURN_S = 24 * 3600.0
@@ -38,7 +38,7 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
         told = None
         while True:
             first = house.ledger.tickets.first_in_line(line)
-            if first is None or first == version or house.ledger.tickets.is_next(version, line):
+            if first is None or place_of(version) <= place_of(first):
                 place = house.workdir.lock(f"compose-{ref_part(line)}")
                 left_s = max(0.0, until - time.monotonic())
                 stack.enter_context(lock(place, what=f"run {version}", wait_s=left_s))
@@ -49,7 +49,8 @@ def turn(passage: Passage, *, wait_s: float | None) -> Iterator[None]:
                 raise Trouble(
                     f"run {version} has waited for {until - began:.0f} s to compose: "
                     f"run {first} is before it",
-                    hint=f"ostci -C {house.workdir.root} end {first}",
+                    hint=f"{house.command('log', first)} tells how far it is; "
+                    f"{house.command('cancel', first)} ends it",
                 )
             if first != told:
                 house.log.fact(f"waits for its turn to compose: run {first} is before it")
@@ -73,7 +74,7 @@ def _renew(house: House, version: str, line: str) -> None:
     if newer is not None:
         raise Interrupted(
             f"run {newer}, which is later, has composed already: composes keep the order of pushes",
-            hint=f"begin a new run: ostci -C {house.workdir.root} run",
+            hint=f"begin a new run: {house.command('run')}",
         )
 
 

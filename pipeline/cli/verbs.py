@@ -178,7 +178,7 @@ def _cancel(parser: Parser) -> None:
 def _test(parser: Parser) -> None:
     parser.add_argument("tree", nargs="?", help="a tree such as x86_64-runtime (all of the run)")
     parser.add_argument("only", nargs="?", metavar="suite", help="the suite (--suite)")
-    parser.add_argument("--suite", default="smoke", help="the suite (smoke)")
+    parser.add_argument("--suite", help="the suite (all that the gate wants)")
     _stage(parser)
 
 
@@ -364,7 +364,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "test",
         "stage_verbs",
-        "boot trees and run a suite on them",
+        "boot trees and run suites on them",
         "ostci -C work test x86_64-runtime --suite smoke",
         _test,
     ),

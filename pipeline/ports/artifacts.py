@@ -116,11 +116,12 @@ class Artifacts:
         Refs of parts that a component no longer has are removed.
         """
         chosen = tuple(artifacts)
-        # Two runs at once: the parts of a component stay those of one of its artifacts.
+        rows = [(one.component, one.arch, one.key) for one in chosen]
+        # Two runs at once: the parts of a component stay those of one of its artifacts, and the
+        # index says the same one.
         with self._repo.locked("the components' refs"):
             self._set_component_refs(chosen, osname)
-        rows = [(one.component, one.arch, one.key) for one in chosen]
-        self._write(lambda db: db.executemany("replace into current values (?, ?, ?)", rows))
+            self._write(lambda db: db.executemany("replace into current values (?, ?, ?)", rows))
 
     def _set_component_refs(self, chosen: Sequence[Artifact], osname: str) -> None:
         refs: dict[RefName, Commit] = {}

@@ -17,8 +17,9 @@ from pathlib import Path
 from pipeline.words.errors import Trouble
 
 _POLL_S = 0.05
-_ALIVE = "alive"
-_MAKING = "new-"
+ALIVE = "alive"
+"""The lock in a directory of one process: while it is held, the owner runs."""
+_MAKING = ".new-"
 
 
 class Held(Trouble):
@@ -126,10 +127,27 @@ def shared_place(
     """
     for path in parent.glob(f"{prefix}*"):
         _remove_left_over(path, remove)
+    with own_place(parent, prefix, what="a directory", mode=0o711, remove=remove) as made:
+        yield made
+
+
+@contextmanager
+def own_place(
+    parent: Path,
+    prefix: str,
+    *,
+    what: str,
+    mode: int,
+    remove: Callable[[Path], None] = remove_tree,
+) -> Iterator[Path]:
+    """Make a directory for the length of the ``with``, with a lock in it that ends with us.
+
+    ``what`` is told to whoever looks at the lock, ``ALIVE``.
+    """
     made = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{prefix}", dir=parent))
-    with lock(made / _ALIVE, what="a directory"):
+    with lock(made / ALIVE, what=what):
         try:
-            made.chmod(0o711)
+            made.chmod(mode)
             # It gets its name when it is locked: another that begins at the same time would take
             # it for one that a killed process left.
             made = made.rename(made.with_name(made.name.removeprefix(_MAKING)))
@@ -140,11 +158,11 @@ def shared_place(
 
 def _remove_left_over(path: Path, remove: Callable[[Path], None]) -> None:
     # Without the file it is being removed at this moment.
-    if path.is_symlink() or not (path / _ALIVE).exists():
+    if path.is_symlink() or not (path / ALIVE).exists():
         return
     try:
         if path.stat().st_uid == os.geteuid():
-            with lock(path / _ALIVE, what="cleaning up"):
+            with lock(path / ALIVE, what="cleaning up"):
                 remove(path)
     except (Held, FileNotFoundError):
         return  # it is alive, or somebody else removes it

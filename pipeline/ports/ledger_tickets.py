@@ -47,11 +47,6 @@ class TicketLedger:
                 connection.execute(update(table).where(*mine).values(state=_WAITING, ended=None))
         return None if newer is None else str(newer)
 
-    def is_next(self, version: str, line: str) -> bool:
-        """Tell whether it is this run's turn: no earlier run of the line is still waiting."""
-        first = self.first_in_line(line)
-        return first is None or place_of(version) <= place_of(first)
-
     def first_in_line(self, line: str) -> str | None:
         """Tell the run whose turn it is."""
         waiting = (

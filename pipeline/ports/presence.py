@@ -7,16 +7,12 @@ asking for numbers of processes, which mean nothing in another process namespace
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.ports.files import lock, lock_holder, remove_tree
-
-_MAKING = ".making-"
-_ALIVE = "alive"
+from pipeline.ports.files import ALIVE, lock_holder, own_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +27,18 @@ class Found:
 def present(place: Path, what: str) -> Iterator[Path]:
     """Be in a place for the length of the ``with``: tells a directory of one's own in it."""
     place.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{os.getpid()}-", dir=place))
-    making.chmod(0o755)
-    # It gets its name when it is locked: nobody shall take it for one that a killed process left.
-    with lock(making / _ALIVE, what=what):
-        own = making.rename(making.with_name(making.name.removeprefix(_MAKING)))
-        try:
-            yield own
-        finally:
-            remove_tree(own)
+    with own_place(place, f"{os.getpid()}-", what=what, mode=0o755) as own:
+        yield own
 
 
-def look(place: Path, *, but: Path | None = None) -> Found:
-    """Tell who is in a place, without the one whose directory ``but`` is."""
+def look(place: Path, *, but: Path | None = None, having: str = "") -> Found:
+    """Tell who is in a place, without the one whose directory ``but`` is.
+
+    With ``having`` only those that have a file of that name.
+    """
     here, killed = [], []
-    for path in sorted(place.glob(f"[!.]*/{_ALIVE}")):
-        if path.parent == but:
+    for path in sorted(place.glob(f"[!.]*/{ALIVE}")):
+        if path.parent == but or (having and not (path.parent / having).exists()):
             continue
         told = lock_holder(path)
         is_alive = _is_alive(path)

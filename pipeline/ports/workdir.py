@@ -159,12 +159,20 @@ class RunDir:
 
     @property
     def built(self) -> Path:
-        """The directory of the results of components that were built by name."""
+        """The directory of the results of components that were built by name, and of nothing else.
+
+        A component may be named ``x.json``.
+        """
+        return self.path / "built"
+
+    @property
+    def builds(self) -> Path:
+        """The directory of what builds leave, a directory a component."""
         return self.path / "build"
 
     def component(self, name: str) -> Path:
         """Name the directory of one component's build."""
-        return self.path / "build" / name
+        return self.builds / name
 
     def test(self, tree: str, suite: str) -> Path:
         """Name the directory of the evidence of one suite on one tree."""

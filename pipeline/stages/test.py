@@ -80,8 +80,12 @@ def suites(folder: Path | None = None) -> tuple[str, ...]:
 def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> SuiteResult:
     """Run a suite; raises BadInput for one that is not there and Trouble without a hypervisor.
 
-    What the guest did is in the result, also when nothing could be decided.
+    What the guest did is in the result, also when nothing could be decided. Raises ValueError for
+    a disk of another commit: what is recorded for a commit was seen of that commit.
     """
+    if request.disk.commit != request.tree.commit:
+        told = f"{request.tree.name} is {request.tree.commit}, its disk of {request.disk.commit}"
+        raise ValueError(told)
     suite, _, test = request.suite.partition("/")
     folder = request.suites or suites_path()
     there = suites(folder)

@@ -2,6 +2,7 @@
 """A push that depends on another is run with it, whichever came first; what is missing is told."""
 
 import contextlib
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 

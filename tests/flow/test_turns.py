@@ -49,3 +49,24 @@ def test_a_run_that_goes_on_keeps_its_trees_though_a_later_one_has_composed(tmp_
     assert [tree["version"] for tree in first["trees"]] == versions[:1]
     assert cheap.line() == versions
     assert "composed before: x86_64-runtime" in cheap.log_of(versions[0])
+
+
+def test_who_has_waited_long_enough_is_told_how_to_look_at_the_run_before_and_how_to_end_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "my work").mkdir()
+    cheap = Cheap(tmp_path / "my work", one=0)
+    house = cheap.house()
+    push = house.ledger.pushes.add(
+        NewPush(component="one", url="u", branch="master", before="", after="a" * 40)
+    )
+    before, later = (Passage(house, house.workdir.new_run()) for _ in range(2))
+    house.ledger.pushes.assign_run(push.id, before.run.version)
+    with pytest.raises(Trouble) as told, turn(later, wait_s=0.0):
+        pass
+    version = before.run.version
+    ostci = f"ostci -C '{cheap.root}'"
+    assert told.value.hint == (
+        f"{ostci} log {version} tells how far it is; {ostci} cancel {version} ends it"
+    )
+    house.ledger.close()

@@ -184,15 +184,11 @@ def test_no_verdict_comes_between_a_look_and_the_decision(ledger: Ledger) -> Non
 def test_tickets_keep_the_order_of_runs_whoever_asks_first(ledger: Ledger) -> None:
     for version in ("20261124.10", "20261124.9", RUN):
         ledger.tickets.take(version, "os")
-    assert ledger.tickets.is_next(RUN, "os")
-    assert not ledger.tickets.is_next("20261124.9", "os")
+    assert ledger.tickets.first_in_line("os") == RUN
     ledger.tickets.give_up(RUN, "os")
-    assert ledger.tickets.is_next("20261124.9", "os")
-    assert not ledger.tickets.is_next("20261124.10", "os")
+    assert ledger.tickets.first_in_line("os") == "20261124.9"
     ledger.tickets.take(RUN, "os")
-    assert ledger.tickets.is_next("20261124.9", "os"), (
-        "a ticket that was given up is not taken again"
-    )
+    assert ledger.tickets.first_in_line("os") == "20261124.9", "one that was given up stays so"
 
 
 def test_a_ticket_is_renewed_unless_a_later_run_has_composed(ledger: Ledger) -> None:
@@ -295,7 +291,7 @@ def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_has(path: Pat
     ledger = Ledger(f"sqlite:///{path}")
     assert [run.version for run in ledger.runs()] == [RUN]
     ledger.tickets.take(RUN, "os")
-    assert ledger.tickets.is_next(RUN, "os")
+    assert ledger.tickets.first_in_line("os") == RUN
 
 
 def test_the_head_that_is_compared_with_is_the_last_migration() -> None:

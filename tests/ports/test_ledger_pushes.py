@@ -171,9 +171,9 @@ def test_the_run_of_a_superseded_push_holds_nobody_up(ledger: Ledger) -> None:
     for push, run in ((old, RUN), (newest, "20261128.1")):
         ledger.tickets.take(run, "os")
         ledger.pushes.assign_run(push.id, run)
-    assert not ledger.tickets.is_next("20261128.1", "os")
+    assert ledger.tickets.first_in_line("os") == RUN
     ledger.pushes.end(old.id, PushState.SUPERSEDED, "too many", newest.id)
-    assert ledger.tickets.is_next("20261128.1", "os")
+    assert ledger.tickets.first_in_line("os") == "20261128.1"
 
 
 def test_a_push_that_is_not_there_is_told(ledger: Ledger) -> None:
