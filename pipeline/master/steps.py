@@ -10,7 +10,7 @@ from typing import Any
 
 from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.logobserver import LogLineObserver
-from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
+from buildbot.process.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, statusToString
 from twisted.internet import defer
 
 from pipeline.master.commands import GRACE_S, environment, is_bug, is_trouble, ostci, result_of
@@ -47,13 +47,11 @@ class Ostci(ShellMixin, BuildStep):
         *,
         settings: MasterSettings,
         again: bool = False,
-        silent_s: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.words = list(words)
         self.settings = settings
         self.again = again
-        self.silent_s = silent_s or settings.silent
         self.said = _LastWords()
         self.stdout = ""
         self.code: int | None = None
@@ -75,12 +73,19 @@ class Ostci(ShellMixin, BuildStep):
             env=environment(self.settings),
             logEnviron=False,
             collectStdout=True,
-            timeout=self.silent_s,
+            timeout=self.settings.silent,
             maxTime=self.settings.longest,
             sigtermTime=GRACE_S,
             usePTY=False,
         )
         yield self.runCommand(command)
+        if self.timed_out and not self.stopped:
+            # Before its code: asked to end, it says that somebody interrupted it.
+            self.said.said = self._why_stopped(command.remote_failure_reason)
+            if self.again and attempt < self.settings.attempts:
+                return RETRY
+            result = yield self.ended(EXCEPTION)
+            return result
         if self.stopped or command.rc is None:
             return stopped_result(self)
         self.stdout = command.stdout or ""
@@ -99,15 +104,24 @@ class Ostci(ShellMixin, BuildStep):
         builds = yield self.master.data.get(("buildrequests", request, "builds"))
         return len(builds)
 
+    def _why_stopped(self, reason: str | None) -> str:
+        if reason == "timeout":
+            return f"stopped: it was not done after {self.settings.longest} s"
+        return f"stopped: it said nothing for {self.settings.silent} s"
+
     def ended(self, result: int) -> Any:
         """Go on from what the command left, and tell the step's result; for derived steps."""
         return defer.succeed(result)
 
     def getResultSummary(self) -> dict[str, str]:  # noqa: N802
         """Say in a line what the command said last."""
-        if self.results in (FAILURE, EXCEPTION, CANCELLED) and self.said.said:
+        if self.results == SUCCESS:
+            return {"step": self.name}
+        if self.said.said:
             return {"step": f"{self.name}: {self.said.said}"[:400]}
-        return {"step": self.name} if self.results == SUCCESS else dict(super().getResultSummary())
+        if self.code is not None:
+            return {"step": f"{self.name}: ended with {self.code}, see its log"}
+        return {"step": f"{self.name}: {statusToString(self.results)}"}
 
 
 def stopped_result(step: BuildStep) -> int:

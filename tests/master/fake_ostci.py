@@ -3,7 +3,7 @@
 
 Beside it lies ``calls``, a line for each command that was given. A file ``exit-VERB`` or
 ``exit-VERB-NAME`` holds exit codes, one a line: each command takes the first; ``hang`` is one
-that never ends. What a real command would leave in the run's directory and in the ledger is left.
+that ends only when it is asked to, and with 130 as the real one. What a real command would leave in the run's directory and in the ledger is left.
 """
 
 import fcntl
@@ -28,7 +28,8 @@ def main() -> int:
     write_call(" ".join([verb, *words]))
     code = next_code(f"exit-{verb}-{name}") or next_code(f"exit-{verb}") or "0"
     if code == "hang":
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # As the real one, which has handlers though it is the first process of its namespace.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(130))
         write_call(f"hangs {verb}")
         while True:
             signal.pause()
