@@ -12,6 +12,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
     worker/NAME/          where the commands of a slot begin
 """
 
+import errno
 import importlib.metadata
 import os
 import socket
@@ -144,6 +145,18 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def check_free(port: int, *, hint: str) -> None:
+    """Raise Trouble where a port of this host cannot be listened on."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs will
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            what = f"something listens on port {port} already" if taken else f"port {port}: {error}"
+            raise Trouble(what, hint=hint) from error
 
 
 def answers(port: int, timeout_s: float = 1.0) -> bool:
