@@ -111,9 +111,10 @@ def compose(workdir: Workdir, words: list[str], code: int) -> None:
         run.file("trees").write_text(json.dumps({"trees": [tree]}))
 
 
-def end(workdir: Workdir, words: list[str], _code: int) -> None:
+def end(workdir: Workdir, words: list[str], code: int) -> None:
     """Give the run an ending."""
-    write_record(workdir.run(words[0]), "passed", "as it was told")
+    if not code:
+        write_record(workdir.run(words[0]), "passed", "as it was told")
 
 
 def cancel(workdir: Workdir, words: list[str], _code: int) -> None:
