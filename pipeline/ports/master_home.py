@@ -30,6 +30,7 @@ from pipeline.words.errors import Trouble
 _UPGRADE_S = 300.0
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
+_LONGEST_LINE = 1024**2
 _MASTER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
 from buildbot.master import BuildMaster
@@ -56,6 +57,8 @@ for name in {names!r}:
     worker = Worker(
         "127.0.0.1", {port}, name, password, str(place), 600, umask=0o022, maxdelay=5
     )
+    # Longer lines are cut, and some of them lost: a plan has long ones.
+    worker.bot.max_line_length = {line}
     worker.setServiceParent(application)
 """
 
@@ -117,6 +120,7 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
         names=(*settings.run_slots, *settings.work_slots),
         home=str(worker),
         port=worker_port,
+        line=_LONGEST_LINE,
     )
     write_text(worker / "buildbot.tac", text)
     _upgrade(master, log)

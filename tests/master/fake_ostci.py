@@ -3,7 +3,8 @@
 
 Beside it lies ``calls``, a line for each command that was given. A file ``exit-VERB`` or
 ``exit-VERB-NAME`` holds exit codes, one a line: each command takes the first; ``hang`` is one
-that ends only when it is asked to, and with 130 as the real one. What a real command would leave in the run's directory and in the ledger is left.
+that ends only when it is asked to, and with 130 as the real one. What a real command would leave
+in the run's directory and in the ledger is left.
 """
 
 import fcntl
@@ -98,7 +99,8 @@ def plan(_workdir: Workdir, _words: list[str], _code: int) -> None:
     """Print what is to be built: the sample's components, and one that is kept."""
     rows = [{"component": "init", "decision": "keep", "reasons": [], "after": []}]
     for name, after in COMPONENTS:
-        row = {"component": name, "decision": "rebuild", "reasons": ["new"], "after": after}
+        why = "a header that it opened changed: " + ", ".join(f"{one}.h" for one in range(2000))
+        row = {"component": name, "decision": "rebuild", "reasons": [why], "after": after}
         rows.append(row)
     json.dump({"arch": "x86_64", "summary": {}, "components": rows}, sys.stdout, indent=2)
 

@@ -33,9 +33,9 @@ def test_buildbot_takes_the_configuration(work: Work, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Config file is good!" in done.stdout
-    for name in ("worker", "buildbot.tac"):
-        text = (made.worker / "buildbot.tac").read_text()
-        assert made.settings.worker_password not in text, name
+    for place in (made.master, made.worker):
+        text = (place / "buildbot.tac").read_text()
+        assert made.settings.worker_password not in text, place
     assert (made.master / "secrets" / "worker").stat().st_mode & 0o777 == 0o600
     assert (made.master / "secrets").stat().st_mode & 0o777 == 0o700
 
