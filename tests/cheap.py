@@ -170,13 +170,3 @@ class Cheap(Work):
     def processes_below(self, pid: int) -> list[tuple[int, str]]:
         """List all that a process has started, and it itself, whatever session they are in."""
         return [(pid, process.start_time(pid)), *process.descendants(pid)]
-
-    def is_alive(self, one: tuple[int, str]) -> bool:
-        """Tell whether a process still runs; one that nobody has waited for does not."""
-        pid, started = one
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        state = status.rpartition(")")[2].split()[0]
-        return state not in "ZX" and process.start_time(pid) == started

@@ -19,11 +19,12 @@ from typing import Any, Self
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.process import descendants
 from pipeline.words.push import NewPush, Push
-from tests.work import TINY, TOP, Work
+from tests.work import TINY, TOP, Work, is_alive
 
 RESULTS = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
 _UP_S = 120.0
 _DONE_S = 120.0
+_DEAD_S = 5.0
 
 
 class Up:
@@ -89,8 +90,12 @@ class Up:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             code = self.process.wait()
-        left = [pid for pid, _ in below if Path(f"/proc/{pid}").exists()]
-        assert not left, f"still alive after ostci up: {left}"
+        # What a dying parent takes with it is dead a moment later than the parent.
+        self.wait(
+            lambda: not any(is_alive(one) for one in below),
+            "nothing that ostci up started is alive",
+            within_s=_DEAD_S,
+        )
         return code
 
     def pid_of(self, name: str) -> int:

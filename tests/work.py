@@ -16,6 +16,7 @@ from typing import IO, Any
 from pipeline.cli.demo import Push, Story, read_story
 from pipeline.cli.house import House, init
 from pipeline.cli.sample import Sample
+from pipeline.ports import process
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.promote import violations
@@ -181,6 +182,17 @@ def kill_after(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
             child.kill()
         child.wait()
     return False
+
+
+def is_alive(one: tuple[int, str]) -> bool:
+    """Tell whether a process, (pid, start time), still runs; a dead one that is kept does not."""
+    pid, started = one
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    state = status.rpartition(")")[2].split()[0]
+    return state not in "ZX" and process.start_time(pid) == started
 
 
 def wait_until_gone(work: Work, within_s: float = 10.0) -> None:

@@ -25,6 +25,7 @@ from pipeline.ports.files import lock, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import BadInput
+from pipeline.words.manifest import DEBIAN_SUITE
 
 if TYPE_CHECKING:  # each of these takes a while to import and few commands need all
     from pipeline.ports.artifacts import Artifacts
@@ -36,8 +37,6 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
 
 SETTINGS = "ostci.toml"
 _DURATIONS = "durations.json"
-DEBIAN_SUITE = "bookworm"
-"""Where Debian's source packages come from when the base is not of Debian."""
 _KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
 
 

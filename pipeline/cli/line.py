@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The line of snapshots that runs of pushes start from, read from the runs' directories."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.cli.house import House
-from pipeline.cli.results import Resolved
+from pipeline.ports import line
+from pipeline.ports.line import line_snapshot as line_snapshot
 from pipeline.ports.workdir import RunDir
 from pipeline.words.manifest import Component
-from pipeline.words.records import from_json
 from pipeline.words.run import place_of
 from pipeline.words.snapshot import Snapshot
 
@@ -16,29 +15,14 @@ from pipeline.words.snapshot import Snapshot
 def line_before(house: House, version: str) -> RunDir | None:
     """Find the newest run before one whose snapshot others can start from."""
     place = place_of(version)
-    return next((run for run in snapshots(house) if place_of(run.version) < place), None)
+    return next(
+        (run for run in line.snapshots(house.workdir) if place_of(run.version) < place), None
+    )
 
 
 def newest_of_line(house: House) -> RunDir | None:
     """Find the newest run whose snapshot others can start from."""
-    return next(snapshots(house), None)
-
-
-def snapshots(house: House) -> Iterator[RunDir]:
-    """List runs of the line, newest first: those with working copies in them are of no line."""
-    for version in reversed(house.workdir.versions()):
-        run = house.workdir.run(version)
-        if not run.file("snapshot").is_file() or not run.file("resolve").is_file():
-            continue
-        left = from_json(Resolved, run.file("resolve").read_bytes(), where=str(run.path))
-        if not left.overrides:
-            yield run
-
-
-def line_snapshot(run: RunDir) -> Snapshot:
-    """Read what others start from: for what could not be resolved, what was there before."""
-    path = run.file("line") if run.file("line").is_file() else run.file("snapshot")
-    return from_json(Snapshot, path.read_bytes(), where=str(path))
+    return line.newest_of_line(house.workdir)
 
 
 def filled(snapshot: Snapshot, known: Snapshot) -> Snapshot:

@@ -57,7 +57,7 @@ def guarded(handler: Callable[[], int], *, workdir: Path | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _tell(_no_space(Path(error.filename or workdir or ".")))
-        _say("this is a bug in ostci, not in what it was given:")
+        _say(f"ostci: this is a bug in ostci, not in what it was given: {type(error).__name__}")
         traceback.print_exc()
         return EXIT_BUG
 
@@ -100,7 +100,10 @@ def _tell(error: BaseException) -> int:
         return Interrupted.exit_code
     assert isinstance(error, Ending)
     if isinstance(error, BadInput) and error.problems:
+        # As compilers write them: editors jump to the place.
         _say("\n".join(map(str, error.problems)))
+        first, more = str(error.problems[0]).partition("\n")[0], len(error.problems) - 1
+        _say(f"ostci: {error.title}: {first}" + (f", and {more} more" if more else ""))
     else:
         _say(f"ostci: {error.title}: {error}")
     if error.hint:

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.cli.house import DEBIAN_SUITE, find_root
+from pipeline.cli.house import find_root
 from pipeline.ports.artifacts import Artifacts
 from pipeline.ports.base_facts import earlier_names, read_base_facts
 from pipeline.ports.log import Log
@@ -21,7 +21,7 @@ from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words import quick
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
-from pipeline.words.manifest import Base, Manifest
+from pipeline.words.manifest import DEBIAN_SUITE, Base, Manifest
 from pipeline.words.plan import Plan, plan
 from pipeline.words.plan_text import as_plain, text
 from pipeline.words.reasons import CountCommits

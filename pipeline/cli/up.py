@@ -20,7 +20,15 @@ from pipeline.cli.open import open_house
 from pipeline.ports import process
 from pipeline.ports.files import lock
 from pipeline.ports.log import Log
-from pipeline.ports.master_home import Home, answers, environment, free_port, prepare, twistd
+from pipeline.ports.master_home import (
+    Home,
+    answers,
+    check_free,
+    environment,
+    free_port,
+    prepare,
+    twistd,
+)
 from pipeline.words.errors import EXIT_PASSED, Trouble
 
 _GRACE_S = 20.0
@@ -75,7 +83,8 @@ class Kept:
             self._pause_s = _FIRST_PAUSE_S
         self.due = time.monotonic() + self._pause_s
         words = f"{self.name} ended with {process.describe_code(code)}"
-        self._log.warning(f"{words}; it is started again in {self._pause_s:.0f} s")
+        again = f"it is started again in {self._pause_s:.0f} s"
+        self._log.warning(f"{words}; {again}; {self.log_path} ends with\n{self.last_lines}")
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     def stop(self) -> None:
@@ -83,12 +92,17 @@ class Kept:
         self._stack.close()
 
     @property
+    def log_path(self) -> Path:
+        """Its own log."""
+        place: Path = getattr(self._home, self.name)
+        return place / "twistd.log"
+
+    @property
     def last_lines(self) -> str:
         """The end of its log."""
-        path = getattr(self._home, self.name) / "twistd.log"
-        if not path.is_file():
+        if not self.log_path.is_file():
             return ""
-        return "\n".join(path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 def do_up(options: argparse.Namespace) -> int:
@@ -103,6 +117,9 @@ def do_up(options: argparse.Namespace) -> int:
     with lock(place / "up.lock", what="ostci up", wait_s=0), _gently_stopped():
         with house.log.step("prepare"):
             home = prepare(place, work=root, port=port, worker_port=worker_port, log=house.log)
+        # Else one would answer that is not ours, and ours would be started again for ever.
+        check_free(port, hint="ostci up --port 0")
+        check_free(worker_port, hint="ostci up --worker-port 0")
         keep_up(home, house)
     return EXIT_PASSED
 
@@ -141,7 +158,7 @@ def keep_up(home: Home, house: House) -> None:
             if not told and time.monotonic() > deadline:
                 raise Trouble(
                     f"the master does not answer after {_START_S:.0f} s:\n{kept[0].last_lines}",
-                    where=str(home.master / "twistd.log"),
+                    where=str(kept[0].log_path),
                 )
             _wait(kept, 0.2 if not told else None)
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what on the page: everybody reads, and without users nobody does anything else."""
+"""Who may do what on the page: everybody reads, operators stop, and nobody does anything else."""
 
 from typing import Any
 
@@ -7,23 +7,22 @@ from buildbot.plugins import util
 
 from pipeline.ports.master_settings import MasterSettings
 
+NOBODY = "nobody"
+
 
 def authorization(settings: MasterSettings) -> dict[str, Any]:
     """Make the ``auth`` and ``authz`` of the page."""
-    developers = [user for user, role in settings.users.items() if role == "developer"]
     operators = [user for user, role in settings.users.items() if role == "operator"]
     rules = [
-        util.RebuildBuildEndpointMatcher(role="developer", defaultDeny=False),
-        util.RebuildBuildEndpointMatcher(role="operator", defaultDeny=False),
-        util.ForceBuildEndpointMatcher(role="developer", defaultDeny=False),
-        util.ForceBuildEndpointMatcher(role="operator", defaultDeny=False),
+        # A push is started by the ledger alone: a build that was built again would run beside it.
+        util.RebuildBuildEndpointMatcher(role=NOBODY),
+        util.ForceBuildEndpointMatcher(role=NOBODY),
         # The last word: whatever changes something is an operator's, and refused without any.
         util.AnyControlEndpointMatcher(role="operator"),
     ]
     authz = util.Authz(
         allowRules=rules,
         roleMatchers=[
-            util.RolesFromUsername(roles=["developer"], usernames=developers),
             util.RolesFromUsername(roles=["operator"], usernames=operators),
         ],
     )

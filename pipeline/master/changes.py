@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from pipeline.master.book import Book
 from pipeline.master.looking import Looked, Looking, Seen
 from pipeline.master.reconciler import NAME as RECONCILER
+from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
 from pipeline.words.push import Via
 from pipeline.words.watch import Asked, due_urls, failed
@@ -72,16 +73,47 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         if pool is not None:
             yield threads.deferToThread(pool.stop)
 
+    @defer.inlineCallbacks
     def poll(self) -> Any:
         """Look at everything."""
-        return self._lock.run(self._look, None)
+        if self._is_over():
+            return
+        seen: Seen = yield self._lock.run(self._see)
+        # Once in a while, and with a new manifest, the command looks that sees base and manifest.
+        # It may take long, and hooks are followed meanwhile.
+        if seen.changed or time.monotonic() >= self._all_due:
+            self._all_due = time.monotonic() + _ALL_S
+            yield self._record_all(seen)
+        yield self._lock.run(self._look, None)
+
+    @defer.inlineCallbacks
+    def _record_all(self, seen: Seen) -> Any:
+        try:
+            wrong = yield threads.deferToThread(self._looking.record_all)
+        except Ending as error:
+            log.msg(f"ostci watch --once: {error}")
+            return
+        yield self._lock.run(self._looking.recorded, seen)
+        if wrong:
+            log.msg(f"ostci watch --once: {wrong}")
+
+    def _is_over(self) -> bool:
+        return self._pool is None or bool(self.master.botmaster.shuttingDown)
+
+    @defer.inlineCallbacks
+    def _see(self) -> Any:
+        seen: Seen = yield threads.deferToThread(self._looking.see)
+        self._tell(seen.problem)
+        return seen
 
     def poke(self, urls: Iterable[str]) -> None:
         """Look soon at the repositories that these addresses are of; others are not ours."""
+        if self._pool is None:
+            return  # the first round looks at everything
         places = {place_of_repository(url) for url in urls}
         idle = not self._poked
         self._poked |= places
-        if idle and places and self._pool is not None:
+        if idle and places:
             looking: Any = self._lock.run(self._look_at_poked)
             looking.addErrback(log.err, "after a hook")
 
@@ -92,22 +124,15 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
 
     @defer.inlineCallbacks
     def _look(self, places: set[str] | None) -> Any:
-        if self._pool is None or self.master.botmaster.shuttingDown:
+        if self._is_over():
             return
-        seen: Seen = yield threads.deferToThread(self._looking.see)
-        self._tell(seen.problem)
+        seen: Seen = yield self._see()
         urls = sorted(seen.branches)
         if places is None:
             urls = list(due_urls(urls, self._asked, time.monotonic()))
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
             urls = [url for url in urls if place_of_repository(url) in places]
-        # Once in a while, and with a new manifest, the command looks that sees base and manifest.
-        if places is None and (seen.changed or time.monotonic() >= self._all_due):
-            self._all_due = time.monotonic() + _ALL_S
-            wrong = yield threads.deferToThread(self._looking.record_all)
-            if wrong:
-                log.msg(f"ostci watch --once: {wrong}")
         looked = yield self._ask(urls, seen.branches)
         heads = yield self._book.ask(lambda ledger: ledger.pushes.heads())
         moved = frozenset(

@@ -98,9 +98,27 @@ class Children(steps.Trigger):
             name, result = yield self.waitForFinishDeferred
             self.running_now.discard(name)
             results.append((not isinstance(result, Failure), result))
-            self.outcome[name] = EXCEPTION if isinstance(result, Failure) else result[0]
+            if isinstance(result, Failure):
+                self.outcome[name] = EXCEPTION
+                yield self.addLogWithFailure(result, f"{name} ")
+            else:
+                self.outcome[name] = result[0]
+                yield self._note_bug(name, result)
             self.updateSummary()
             sorter.done(name)
+
+    @defer.inlineCallbacks
+    def _note_bug(self, name: str, result: tuple[int, Mapping[Any, int]]) -> Any:
+        """Make a bug of ours in a child one of the run: trying again does not mend it."""
+        code, requests = result
+        if code != EXCEPTION:
+            return
+        for request in requests.values():
+            builds = yield self.master.data.get(("buildrequests", request, "builds"))
+            for build in builds:
+                found = yield self.master.data.get(("builds", build["buildid"], "properties"))
+                if "bug" in found:
+                    self.setProperty("bug", name, self.name)
 
     def _stands_on_failure(self, child: Child, known: Mapping[str, Child]) -> bool:
         return any(
@@ -130,6 +148,10 @@ class Children(steps.Trigger):
         _, requests = yield ids
         for request in requests.values():
             self.brids.append(request)
+            if self.ended:
+                # It was stopped before there was a request that could have been cancelled.
+                reason = {"reason": "parent build was interrupted"}
+                yield self.master.data.control("cancel", reason, ("buildrequests", request))
             yield self.addURL(
                 f"{child.name} #{request}", getURLForBuildrequest(self.master, request)
             )

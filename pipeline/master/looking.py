@@ -10,18 +10,17 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.git_commands import Git
 from pipeline.ports.git_heads import read_heads
 from pipeline.ports.ledger import Ledger
+from pipeline.ports.line import line_snapshot, newest_of_line
 from pipeline.ports.log import Log
 from pipeline.ports.master_home import environment
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.stages import watch
 from pipeline.words.errors import Ending, Trouble
-from pipeline.words.manifest import Manifest
+from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
 from pipeline.words.push import Via, heads_of
 
 _RECORD_S = 1800.0
-_SUITE = "bookworm"
-"""Of Debian's sources, where the base is not of Debian; it matters to no git repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,7 @@ class Looking:
                 return self._seen
             reading = read_manifest(path.read_text(), str(path), relative_to=str(path.parent))
         except (OSError, Ending) as error:
+            self._stamp = None  # as it was before is news then, too
             return self._broken(str(error))
         self._stamp = stamp
         if reading.manifest is None:
@@ -75,9 +75,21 @@ class Looking:
         return self._seen
 
     def _broken(self, why: str) -> Seen:
-        problem = f"the manifest is broken, the last good one is in force: {why}"
-        self._seen = replace(self._seen, problem=problem)
+        if self._manifest is None:
+            self._manifest = self._newest()
+            if self._manifest is not None:
+                self._seen = Seen(branches=_branches(self._manifest))
+        force = "nothing is watched" if self._manifest is None else "the last good one is in force"
+        self._seen = replace(self._seen, problem=f"the manifest is broken, {force}: {why}")
         return self._seen
+
+    def _newest(self) -> Manifest | None:
+        """Read the manifest of the newest run, as it was when a master was here before."""
+        try:
+            run = newest_of_line(self._settings.workdir)
+            return None if run is None else line_snapshot(run).manifest
+        except (OSError, Ending):
+            return None  # damaged, or removed meanwhile: the manifest's own problem is told
 
     def ask(self, url: str, branches: Iterable[str]) -> Looked:
         """Ask a server where its branches are; what goes wrong is told, not raised."""
@@ -91,7 +103,7 @@ class Looking:
         manifest = self._manifest
         if manifest is None:
             return {}
-        suite = manifest.base.suite or _SUITE
+        suite = manifest.base.suite or DEBIAN_SUITE
         mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
         request = watch.WatchRequest(manifest=manifest, urls=urls, via=via)
         found = watch.watch(request, mirrors=mirrors, pushes=ledger.pushes, log=self._log)
@@ -110,8 +122,12 @@ class Looking:
         if not done.text.startswith("{"):
             hint = f"ostci -C {self._settings.workdir.root} watch --once"
             raise Trouble(f"pushes could not be recorded: {last}", hint=hint)
-        self._seen = replace(self._seen, changed=False)
         return last if done.code else ""
+
+    def recorded(self, seen: Seen) -> None:
+        """Note that a manifest was recorded; another may be there meanwhile."""
+        if self._seen is seen:
+            self._seen = replace(seen, changed=False)
 
 
 def _branches(manifest: Manifest) -> Mapping[str, frozenset[str]]:

@@ -32,7 +32,6 @@ class Reconciler(BuildbotService):
         self._lock = defer.DeferredLock()
         self._loop: task.LoopingCall | None = None
         self.book: Book | None = None
-        self.started = 0
 
     def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
         """Take up new settings."""
@@ -78,15 +77,15 @@ class Reconciler(BuildbotService):
         scheduler = self.master.scheduler_manager.namedServices.get(PUSHES)
         if scheduler is None or not scheduler.running:
             return  # at the first start the builders are not there yet
-        pushes = yield self.book.ask(lambda ledger: ledger.pushes.open())
+        # In this order: what comes to its end in between is neither idle nor open.
         live = yield self._live()
+        pushes = yield self.book.ask(lambda ledger: ledger.pushes.open())
         idle = [push for push in pushes if push.id not in live]
-        idle = yield self._without_cancelled(idle)
+        idle = yield self._without_cancelled(idle, scheduler)
         due = to_start(idle, time.time(), self.book.settings.attempts)
         # What has used up its attempts gets a build, too: it gives the push and its run an ending.
         for push in sorted((*due.start, *due.exhausted), key=lambda one: one.id):
             yield scheduler.start(push)
-            self.started += 1
 
     @defer.inlineCallbacks
     def _live(self) -> Any:
@@ -94,22 +93,25 @@ class Reconciler(BuildbotService):
         return {push_of(one["external_idstring"]) for one in going}
 
     @defer.inlineCallbacks
-    def _without_cancelled(self, idle: Sequence[Push]) -> Any:
-        """Give those their ending that somebody took out of the queue before they began."""
+    def _without_cancelled(self, idle: Sequence[Push], scheduler: Any) -> Any:
+        """Give those their ending that somebody took out of the queue."""
         assert self.book is not None
         left = []
         for push in idle:
-            if push.attempts == 0 and (yield self._was_cancelled(push)):
+            if not (yield self._was_cancelled(push)):
+                left.append(push)
+            elif push.run is None:
                 yield self.book.ask(_cancel(push.id))
             else:
-                left.append(push)
+                yield scheduler.start(push, cancelled=True)
         return left
 
     @defer.inlineCallbacks
     def _was_cancelled(self, push: Push) -> Any:
         marked = Filter("external_idstring", "eq", [mark_of(push.id)])
         found = yield self.master.data.get(("buildsets",), filters=[_complete(True), marked])
-        return any(one["results"] == CANCELLED for one in found)
+        newest = max(found, key=lambda one: int(one["bsid"]), default=None)
+        return newest is not None and newest["results"] == CANCELLED
 
 
 def _complete(value: bool) -> Filter:

@@ -11,7 +11,15 @@ from typing import Any
 
 from buildbot.plugins import util
 from buildbot.process.buildstep import BuildStep
-from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS, WARNINGS
+from buildbot.process.results import (
+    CANCELLED,
+    EXCEPTION,
+    FAILURE,
+    RETRY,
+    SKIPPED,
+    SUCCESS,
+    WARNINGS,
+)
 from twisted.internet import defer
 
 from pipeline.master.book import Book
@@ -19,7 +27,7 @@ from pipeline.master.children import Child, Children
 from pipeline.master.run_facts import children_of_plan, children_of_trees, goes_on, run_record
 from pipeline.master.steps import Ostci
 from pipeline.ports.ledger import Ledger
-from pipeline.words.errors import Failed
+from pipeline.words.errors import BadInput, Failed
 from pipeline.words.push import Push, PushState
 from pipeline.words.run import RunEnding
 
@@ -65,8 +73,15 @@ class Begin(BuildStep):
         push = yield self.book.ask(lambda ledger: ledger.pushes.get(number))
         self._note(push)
         if not push.is_open:
-            self.told = f"push {push.id} is {push.state} already"
-            return SUCCESS
+            again = f"ostci -C {self.book.workdir.root} run --push {push.id}"
+            self.told = f"push {push.id} is {push.state} already; to go its way again: {again}"
+            return SKIPPED
+        if self.getProperty("cancelled", False):
+            # It has a run already, which gets its ending, too.
+            yield self.book.ask(lambda ledger: ledger.pushes.begin_attempt(number))
+            self.told = f"push {push.id} was taken out of the queue"
+            self.build.addStepsAfterCurrentStep([End(["end", RUN], book=self.book)])
+            return CANCELLED
         if push.attempts >= self.book.settings.attempts:
             self.told = f"push {push.id}: all {push.attempts} attempts are used up"
             self.setProperty("given-up", True, "begin")
@@ -186,20 +201,35 @@ class End(_Booked):
                 return SUCCESS
         version = self.getProperty("run")
         if version:
-            yield self._end_run(version, outcome)
+            result = yield self._end_run(version, outcome)
             if self.stopped:
                 return RETRY
+            if result != SUCCESS and (yield self._attempts_left()):
+                # Its last words are why.
+                return EXCEPTION
         yield self._end_push(version, outcome)
         return SUCCESS
 
     @defer.inlineCallbacks
     def _end_run(self, version: str, outcome: int) -> Any:
+        settings = self.book.settings
+        wait = ("--wait", str(max(1, min(settings.silent, settings.longest) // 2)))
         if outcome == CANCELLED:
-            who = str(self.build.stopped_reason or "somebody")
-            self.words = ["cancel", version, "--by", f"Buildbot: {who}"[:200]]
+            cancelled = "an operator" if self.getProperty("cancelled", False) else "somebody"
+            who = str(self.build.stopped_reason or cancelled)
+            self.words = ["cancel", version, "--by", f"Buildbot: {who}"[:200], *wait]
         else:
-            self.words = ["end", version]
-        yield super().run()
+            self.words = ["end", version, *wait]
+        result = yield super().run()
+        # A run that came to its end before it was cancelled keeps that.
+        over = outcome == CANCELLED and self.code == BadInput.exit_code
+        return SUCCESS if over else result
+
+    @defer.inlineCallbacks
+    def _attempts_left(self) -> Any:
+        number = self.getProperty("push")
+        push = yield self.book.ask(lambda ledger: ledger.pushes.get(number))
+        return push.attempts < self.book.settings.attempts
 
     @defer.inlineCallbacks
     def _end_push(self, version: str | None, outcome: int) -> Any:

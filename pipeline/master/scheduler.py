@@ -28,8 +28,8 @@ class PushScheduler(ReconfigurableBaseScheduler):
     """Starts what it is told to start; it listens to no changes itself."""
 
     @defer.inlineCallbacks
-    def start(self, push: Push) -> Any:
-        """Put a request for the run of this push into the queue."""
+    def start(self, push: Push, *, cancelled: bool = False) -> Any:
+        """Put a request for the run of this push into the queue, or for its end."""
         changeid = yield self.master.data.updates.addChange(
             author=f"{push.via} push",
             comments=_comments(push),
@@ -42,6 +42,8 @@ class PushScheduler(ReconfigurableBaseScheduler):
         )
         properties = Properties()
         properties.setProperty("push", push.id, "ledger")
+        if cancelled:
+            properties.setProperty("cancelled", True, "reconciler")
         yield self.addBuildsetForChanges(
             reason=f"push {push.id}",
             external_idstring=mark_of(push.id),

@@ -12,7 +12,7 @@ from typing import Any
 from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.remotecommand import RemoteShellCommand
-from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
+from buildbot.process.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, statusToString
 from twisted.internet import defer
 
 from pipeline.master.commands import GRACE_S, environment, is_bug, is_trouble, ostci, result_of
@@ -49,13 +49,11 @@ class Ostci(ShellMixin, BuildStep):
         *,
         settings: MasterSettings,
         again: bool = False,
-        silent_s: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.words = list(words)
         self.settings = settings
         self.again = again
-        self.silent_s = silent_s or settings.silent
         self.said = _LastWords()
         self.stdout = ""
         self.code: int | None = None
@@ -77,7 +75,7 @@ class Ostci(ShellMixin, BuildStep):
             env=environment(self.settings),
             logEnviron=False,
             collectStdout=True,
-            timeout=self.silent_s,
+            timeout=self.settings.silent,
             maxTime=self.settings.longest,
             sigtermTime=GRACE_S,
             usePTY=False,
@@ -102,7 +100,7 @@ class Ostci(ShellMixin, BuildStep):
     def _lost(self, command: RemoteShellCommand) -> str:
         """Tell what came between a command and its own ending; nothing where it had one."""
         if command.remote_failure_reason == "timeout_without_output":
-            return f"stopped: it said nothing for {self.silent_s} s"
+            return f"stopped: it said nothing for {self.settings.silent} s"
         if self.timed_out:
             return f"stopped: it took longer than {self.settings.longest} s"
         return "" if command.rc is not None else "its worker did not tell how it ended"
@@ -120,9 +118,13 @@ class Ostci(ShellMixin, BuildStep):
 
     def getResultSummary(self) -> dict[str, str]:  # noqa: N802
         """Say in a line what the command said last."""
-        if self.results in (FAILURE, EXCEPTION, CANCELLED, RETRY) and self.said.said:
+        if self.results == SUCCESS:
+            return {"step": self.name}
+        if self.said.said:
             return {"step": f"{self.name}: {self.said.said}"[:400]}
-        return {"step": self.name} if self.results == SUCCESS else dict(super().getResultSummary())
+        if self.code is not None:
+            return {"step": f"{self.name}: ended with {self.code}, see its log"}
+        return {"step": f"{self.name}: {statusToString(self.results)}"}
 
 
 def stopped_result(step: BuildStep) -> int:

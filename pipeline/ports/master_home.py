@@ -12,6 +12,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
     worker/NAME/          where the commands of a slot begin
 """
 
+import errno
 import importlib.metadata
 import os
 import socket
@@ -29,6 +30,7 @@ from pipeline.words.errors import Trouble
 _UPGRADE_S = 300.0
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
+_LONGEST_LINE = 1024**2
 _MASTER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
 from buildbot.master import BuildMaster
@@ -55,6 +57,8 @@ for name in {names!r}:
     worker = Worker(
         "127.0.0.1", {port}, name, password, str(place), 600, umask=0o022, maxdelay=5
     )
+    # Longer lines are cut, and some of them lost: a plan has long ones.
+    worker.bot.max_line_length = {line}
     worker.setServiceParent(application)
 """
 
@@ -116,6 +120,7 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
         names=(*settings.run_slots, *settings.work_slots),
         home=str(worker),
         port=worker_port,
+        line=_LONGEST_LINE,
     )
     write_text(worker / "buildbot.tac", text)
     _upgrade(master, log)
@@ -144,6 +149,18 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def check_free(port: int, *, hint: str) -> None:
+    """Raise Trouble where a port of this host cannot be listened on."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs will
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            what = f"something listens on port {port} already" if taken else f"port {port}: {error}"
+            raise Trouble(what, hint=hint) from error
 
 
 def answers(port: int, timeout_s: float = 1.0) -> bool:

@@ -15,7 +15,7 @@ people::
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
     [master.users]
-    alice = "operator"  # may stop and rebuild; "developer" may start and rebuild
+    alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
 Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
 ``user-NAME``, and ``hook-github``, ``hook-gitlab``, ``hook-gitea``, ``hook-plain``. A kind of hook
@@ -37,7 +37,7 @@ from pipeline.words.errors import BadInput
 
 PLACE = "master.toml"
 HOOKS = ("github", "gitlab", "gitea", "plain")
-ROLES = ("developer", "operator")
+ROLES = ("operator",)
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")

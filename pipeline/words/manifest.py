@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from pipeline.words.refs import Part
 
+DEBIAN_SUITE = "bookworm"
+"""Where Debian's source packages come from when the base is not of Debian."""
+
 
 class SourceKind(StrEnum):
     """Where the files of a component come from; all but ``local`` are seen as git downstream."""

@@ -15,7 +15,7 @@ import pytest
 from pipeline.cli.record import MENDED, read_cancel
 from tests.cheap import NO_KERNEL, Cheap
 from tests.repos import wait_until
-from tests.work import started, wait_until_gone
+from tests.work import is_alive, started, wait_until_gone
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +138,7 @@ def test_a_cancelled_run_is_gone_within_two_seconds_and_the_next_one_composes(
     note, ended = read_cancel(cheap.house().workdir.run(cancelled)), record["ended"]
     assert note is not None and isinstance(ended, float) and ended - note.when < 2.0
     assert first.wait(5) == 130
-    assert not [one for one in first_processes if cheap.is_alive(one)]
+    assert not [one for one in first_processes if is_alive(one)]
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer and cancelled not in cheap.line()
     said = cheap.ostci("cancel", cancelled, code=2)
@@ -164,7 +164,7 @@ def test_process_namespaces_know_nothing_of_each_other_and_get_on_all_the_same(
     assert note is not None and isinstance(record["ended"], float)
     assert record["ended"] - note.when < 2.0
     assert cheap.end_of(first) == 130
-    assert not [one for one in below if cheap.is_alive(one)]
+    assert not [one for one in below if is_alive(one)]
     cheap.wake(second)
     assert cheap.end_of(second) == NO_KERNEL
     assert cheap.line()[-1] == newer

@@ -33,9 +33,9 @@ def test_buildbot_takes_the_configuration(work: Work, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Config file is good!" in done.stdout
-    for name in ("worker", "buildbot.tac"):
-        text = (made.worker / "buildbot.tac").read_text()
-        assert made.settings.worker_password not in text, name
+    for place in (made.master, made.worker):
+        text = (place / "buildbot.tac").read_text()
+        assert made.settings.worker_password not in text, place
     assert (made.master / "secrets" / "worker").stat().st_mode & 0o777 == 0o600
     assert (made.master / "secrets").stat().st_mode & 0o777 == 0o700
 
@@ -61,7 +61,7 @@ def test_a_table_of_the_work_directory_sets_what_is_set(work: Work, home: Path) 
         ('[master]\npoll = "60"\n', "master.poll wants a number from 1, not '60'"),
         ("[master]\nurl = 7\n", "master.url wants a text, not 7"),
         ("[master]\nspeed = 7\n", "master.speed is none of runs, slots"),
-        ('[master.users]\nbob = "king"\n', "master.users.bob wants developer or operator"),
+        ('[master.users]\nbob = "king"\n', "master.users.bob wants operator, not 'king'"),
         ('[master.users]\nbob = "operator"\n', "there is no secret user-bob"),
         ("master = 7\n", "master is a table"),
     ],

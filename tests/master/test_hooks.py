@@ -4,6 +4,8 @@
 import hashlib
 import hmac
 import json
+import os
+import signal
 import socket
 import tomllib
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ports.master_settings import write_secret
+from pipeline.ports.process import descendants
 from pipeline.words.push import PushState, Via
 from tests.masters import FakeUp
 
@@ -41,10 +44,16 @@ def sign(body: bytes, secret: str = SECRET) -> str:
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def push(up: FakeUp, text: str) -> str:
-    """Push to the sample's greeting with git."""
-    (up.work.sample.repository("greeting") / "NEWS").write_text(text)
-    return up.work.sample.push("greeting", text)
+def push(up: FakeUp, text: str, component: str = "greeting") -> str:
+    """Push to a repository of the sample with git."""
+    (up.work.sample.repository(component) / "NEWS").write_text(text)
+    return up.work.sample.push(component, text)
+
+
+def greeting_head(up: FakeUp) -> list[str]:
+    """Tell where the ledger knows the greeting to be."""
+    heads = up.ledger.pushes.heads()
+    return [at for (url, _), at in heads.items() if url.endswith("/greeting")]
 
 
 def test_a_signed_hook_makes_a_run_of_a_push_at_once(up: FakeUp) -> None:
@@ -77,15 +86,17 @@ def test_a_signed_hook_makes_a_run_of_a_push_at_once(up: FakeUp) -> None:
 def test_a_hook_that_nobody_signed_starts_nothing(
     up: FakeUp, path: str, headers: dict[str, str]
 ) -> None:
-    known = up.ledger.pushes.heads()
+    known = greeting_head(up)
+    assert len(known) == 1
     push(up, f"unseen {path} {headers}")
     code, text = up.post(path, body_of(up, "greeting"), **headers)
     assert code == 400, text
-    # The next signed hook, of a repository that has not moved, comes after whatever it started.
-    quiet = body_of(up, "hello")
-    assert up.post("change_hook/plain", quiet, X_Ostci_Signature=sign(quiet))[0] == 200
-    up.wait(lambda: not up.ledger.pushes.open(), "earlier pushes are over")
-    assert up.ledger.pushes.heads() == known
+    # Looks are one after the other: what the next signed hook starts comes after, or with it.
+    after = push(up, f"seen {path} {headers}", "hello")
+    signed = body_of(up, "hello")
+    assert up.post("change_hook/plain", signed, X_Ostci_Signature=sign(signed))[0] == 200
+    up.wait(lambda: after in up.ledger.pushes.heads().values(), "the other push is recorded")
+    assert greeting_head(up) == known
 
 
 def test_a_replayed_hook_starts_nothing_new(up: FakeUp) -> None:
@@ -124,6 +135,24 @@ def test_nobody_may_change_anything_on_the_page(up: FakeUp) -> None:
         code, text = up.post(f"api/v2/{path}", body, Content_Type="application/json")
         assert code in (403, 400, 501) and "error" in text, (code, text)
     assert up.get("forceschedulers")["forceschedulers"] == []
+
+
+def test_a_hook_is_followed_while_base_and_manifest_are_looked_at(tmp_path: Path) -> None:
+    made = FakeUp(tmp_path, poll=3600, reconcile=3600)
+    (made.home / "master").mkdir(parents=True)
+    write_secret(made.home / "master", "hook-plain", SECRET)
+    made.tell("watch", "hang")
+    with made as up:
+        up.wait(lambda: "hangs watch" in up.calls(), "the command looks")
+        body = body_of(up, "greeting")
+        assert up.post("change_hook/plain", body, X_Ostci_Signature=sign(body))[0] == 200
+        up.wait(lambda: len(greeting_head(up)) == 1, "the hook is followed", within_s=20)
+        assert len(up.ledger.pushes.heads()) == 1
+        assert up.process is not None
+        for pid, _ in descendants(up.process.pid):
+            if "watch" in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
+                os.kill(pid, signal.SIGKILL)
+        up.wait(lambda: len(up.ledger.pushes.heads()) == 4, "its trouble stops no round")
 
 
 def test_the_page_and_the_workers_port_are_of_this_host_alone(up: FakeUp) -> None:

@@ -89,6 +89,34 @@ def test_a_code_is_an_ending(
     assert up.calls()[-1].startswith("cancel" if code == 130 else "end")
 
 
+@pytest.mark.parametrize(("verb", "step"), [("test", "machines"), ("build-hello", "components")])
+def test_a_bug_in_a_child_is_not_tried_again(up: FakeUp, verb: str, step: str) -> None:
+    up.tell(verb, 70, 70)
+    (done,) = up.wait_ended(up.push())
+    up.tell(verb)
+    assert (done.state, done.attempts) == (PushState.TROUBLE, 1)
+    assert up.steps(last(up))[step] == "exception"
+
+
+@pytest.mark.parametrize("code", [3, 70])
+def test_a_run_that_could_not_be_ended_is_ended_by_the_next_attempt(up: FakeUp, code: int) -> None:
+    up.tell("end", code)
+    before = len(up.builds())
+    (done,) = up.wait_ended(up.push())
+    assert (done.state, done.attempts, done.message) == (PushState.DONE, 2, "as it was told")
+    last(up)
+    assert [build["word"] for build in up.builds()[before:]] == ["exception", "success"]
+    assert f"end was told to end with {code}" in up.builds()[before]["state_string"]
+
+
+def test_what_was_over_when_it_was_cancelled_is_no_trouble(up: FakeUp) -> None:
+    up.tell("compose", 130)
+    up.tell("cancel", 2)
+    (done,) = up.wait_ended(up.push())
+    assert (done.state, done.attempts) == (PushState.DONE, 1)
+    assert last(up)["word"] == "cancelled"
+
+
 def test_trouble_is_tried_again_and_then_passes(up: FakeUp) -> None:
     up.tell("compose", 3)
     before = len(up.builds())
@@ -145,6 +173,13 @@ def test_a_command_that_is_always_silent_is_trouble_that_nobody_cancelled(hasty:
     assert (done.state, done.attempts) == (PushState.TROUBLE, 2)
     assert last(hasty)["word"] == "exception"
     assert not any(call.startswith("cancel") for call in hasty.calls())
+
+
+def test_a_child_that_is_always_silent_is_trouble(hasty: FakeUp) -> None:
+    hasty.tell("test", "silent", "silent", "silent", "silent")
+    (done,) = hasty.wait_ended(hasty.push())
+    hasty.tell("test")
+    assert (done.state, done.attempts) == (PushState.TROUBLE, 2)
 
 
 def test_what_stands_on_a_failed_component_is_not_built(up: FakeUp) -> None:

@@ -12,7 +12,7 @@ from pipeline.cli.main import guarded, run
 from pipeline.cli.terminal import TerminalSink, live, size_text
 from pipeline.cli.verbs import _VERBS, build_parser
 from pipeline.ports.log import Level, Log
-from pipeline.words.errors import BadInput
+from pipeline.words.errors import BadInput, Problem
 from tests.repos import wait_until
 
 
@@ -49,6 +49,29 @@ def test_a_full_disk_is_trouble_whoever_notices_it(
     assert guarded(work) == 3
     said = capsys.readouterr().err
     assert f"trouble: no space left for {tmp_path}/some/file: " in said and "→ make room" in said
+
+
+def test_what_is_wrong_is_told_by_place_and_then_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    problems = (Problem(place="m.yaml:3:1", message="no"), Problem(place="m.yaml:9:1", message="x"))
+
+    def handler() -> int:
+        raise BadInput("the manifest is wrong", problems=problems)
+
+    assert guarded(handler) == 2
+    told = "m.yaml:3:1: no\nm.yaml:9:1: x\nostci: bad input: m.yaml:3:1: no, and 1 more\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_bug_says_that_it_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    def handler() -> int:
+        raise KeyError("x")
+
+    assert guarded(handler) == 70
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "ostci: this is a bug in ostci, not in what it was given: KeyError"
+    assert last == "KeyError: 'x'"
 
 
 def test_a_work_directory_is_found_from_below_it(

@@ -241,8 +241,9 @@ def test_a_known_message_is_no_failure(tmp_path: Path, log: Log) -> None:
 def test_a_disk_of_another_commit_is_told(tmp_path: Path, log: Log) -> None:
     request = guest_request({}, tmp_path / "evidence", log=log)
     other = guests.commit_guest(fault("late() { :; }"), log=log)
-    request = replace(request, tree=replace(request.tree, commit=other))
-    result = run(request, tmp_path, log)
+    # The records agree with each other; what lies on the disk is not what they say.
+    tree, disk = replace(request.tree, commit=other), replace(request.disk, commit=other)
+    result = run(replace(request, tree=tree, disk=disk), tmp_path, log)
     assert result.cause == "wrong-commit"
     assert result.message.endswith(f"not {other}")
 
