@@ -97,6 +97,7 @@ class Demo:
         if self.buildbot is not None:
             self.buildbot.wait_watched(push.component)
         self.sample.edit(push.component, push.file, push.old, push.new)
+        self.told.quote([f"{push.component}/{push.file}"])
         self.told.quote([f"- {push.old}"], "red")
         self.told.quote([f"+ {push.new}"], "green")
         self.told.command(f"git commit -am {shlex.quote(push.subject)} && git push")
@@ -190,12 +191,12 @@ def tell_story(demo: Demo, *, keep: bool, buildbot: bool) -> None:
     )
     told.fact(f"repositories and a work directory are in {_near(demo.root)}")
     with demo.up():
-        told.title("1. All of it is built, booted and promoted")
+        told.title("1. The manifest is pushed: all of it is built, booted and promoted")
         first = demo.go_first()
-        told.title(f"2. A push changes {story.change.component}, {story.change.file}")
+        told.title(f"2. A push changes one component, {story.change.component}")
         second = demo.push(story.change, RunEnding.PASSED)
         demo.only_built(second, story.change.component)
-        told.title(f"3. A push breaks the boot: {story.breakage.component}, {story.breakage.file}")
+        told.title("3. A push breaks the boot")
         third = demo.push(story.breakage, RunEnding.FAILED)
         demo.held_back(third, second)
         told.title("4. A stock OSTree client pulls what was promoted, signatures verified")
@@ -215,7 +216,7 @@ def _where(demo: Demo, runs: Sequence[RunRecord], url: str) -> Iterator[tuple[st
     for tree, commit in second.promoted.items():
         yield "promoted", f"{buildmaster_ref(demo.house.manifest.osname, tree)} {commit}"
     yield "runs", f"{first.version} and {second.version} passed, {third.version} was held back"
-    yield "evidence", demo.command("log", third.version)
+    yield "look closer", demo.command("log", third.version)
     if demo.buildbot is not None:
         yield "Buildbot", f"{demo.buildbot.url}   again: {demo.command('up')}"
     yield "repository", f"{url}/repo   again: {demo.command('serve')}"

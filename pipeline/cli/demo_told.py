@@ -37,7 +37,7 @@ class Told:
     def quote(self, lines: Sequence[str], style: str = "") -> None:
         """Tell what is not ours: a part of a file, what git said."""
         for line in lines:
-            self._print(f"     {line}", style)
+            self._print(f"     {line}".rstrip(), style)
 
     def fact(self, text: str, style: str = "") -> None:
         """Tell what has happened now."""

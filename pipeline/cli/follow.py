@@ -69,7 +69,7 @@ class Followed:
             return
         name = match["name"]
         if match["ending"] is None:
-            last = None if match["last"] is None else float(match["last"])
+            last = float(match["last"] or 0) or None  # in no time is no news
             line = Line(level=Level.FACT, text=name, began=True, expected_s=last)
         else:
             seconds = float(match["seconds"])
