@@ -8,6 +8,8 @@ import sqlalchemy.pool
 from buildbot.configurators import ConfiguratorBase
 
 from pipeline.master.auth import authorization
+from pipeline.master.bell import NAME as BELL
+from pipeline.master.bell import Bell
 from pipeline.master.book import Book
 from pipeline.master.builders import make_builders, make_schedulers, make_workers
 from pipeline.master.changes import ManifestWatch
@@ -40,7 +42,9 @@ class Pipeline(ConfiguratorBase):
         self.schedulers += make_schedulers()
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
-        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book)])
+        config_dict.setdefault("services", []).extend(
+            [Reconciler(name=NAME, book=book), Bell(name=BELL, book=book)]
+        )
         config_dict.update(_fixed(settings))
         bound_bodies()
         self.www.update(_page(settings))
