@@ -7,7 +7,6 @@ the page is asked for nothing but the address of a run.
 
 import json
 import secrets
-import subprocess
 import sys
 import threading
 import time
@@ -93,7 +92,7 @@ class Buildbot:
         with (
             self._log.open("wb") as said,
             process.start(
-                argv, log=self.house.log, stdout=said, stderr=subprocess.STDOUT, grace_s=_GRACE_S
+                argv, log=self.house.log, stdout=said, stderr=said, grace_s=_GRACE_S
             ) as self._child,
         ):
             with self.told.waiting("Buildbot starts"):
