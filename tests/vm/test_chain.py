@@ -4,7 +4,6 @@
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -129,17 +128,3 @@ def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     wait_until_gone(work)
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
     work.check_whole()
-
-
-def test_a_demo_of_tiny_tells_the_whole_story(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.work import TOP
-
-    argv = [sys.executable, "-m", "pipeline.cli.demo", "--manifest", str(TINY)]
-    argv += ["--dir", str(tmp_path / "demo")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, cwd=TOP, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("Held back:", "signatures verified", "Where everything is"):
-        assert words in done.stdout
