@@ -41,7 +41,7 @@ from pipeline.words.refs import Commit, RefName
 from pipeline.words.snapshot import canonical_json
 from pipeline.words.tree import Disk
 
-DISK_VERSION = 2
+DISK_VERSION = 3
 """To be raised when a change here makes other disks of the same commit."""
 LABEL = "ostci"
 _UUID = "6f737463-6900-4000-8000-000000000001"
@@ -238,15 +238,15 @@ def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
     _, *theirs = boot_files(old.path)
     for file, shared, place in zip((grown.kernel, grown.initramfs), theirs, places, strict=True):
         place.unlink(missing_ok=True)
-        if file is not None and file.shared and shared.is_file():
+        if file.shared and shared.is_file():
             os.link(shared, place)
-        elif file is not None:
+        else:
             shutil.copyfile(file.path, place)
     record = _BootRecord(
         title=grown.title,
         options=grown.options,
         name=grown.name,
-        initramfs=grown.initramfs is not None,
+        initramfs=True,
         silent=grown.silent,
     )
     write_text(record_path, to_json(record))

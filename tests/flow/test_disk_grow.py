@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pipeline.stages.disk import boot_files, make_disk
 from pipeline.stages.disking.growing import MAX_LAYERS
 from pipeline.words.errors import Trouble
 from pipeline.words.refs import Commit
-from tests.changing import TARGET, Changing, request_of
+from tests.changing import KERNEL, TARGET, Changing, request_of
 from tests.disk_listing import differences, listing
 from tests.small_disk import small_disk
 
@@ -214,6 +215,52 @@ def test_a_tree_that_the_repository_no_longer_has_is_no_ground(
     (repo.path / "objects" / root[:2] / f"{root[2:]}.dirtree").unlink()
     assert image.below(maker(second)) == ()
     assert f"the disk is made in full: directory object {root}" in maker.said()
+
+
+STRANGE_TREES: dict[str, Callable[[Path], object]] = {
+    "a line feed": lambda root: (root / "usr/share/a\nb").write_text("x"),
+    "a carriage return": lambda root: (root / "usr/share/a\rb").write_text("x"),
+    "a long link": lambda root: (root / "usr/share/link").symlink_to('"' * 4000),
+    "no initramfs": lambda root: (root / f"usr/lib/modules/{KERNEL}/initramfs.img").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE_TREES)
+def test_what_is_not_known_to_go_is_made_in_full_without_a_warning(
+    tree: Changing, repo: Repo, maker: Maker, name: str
+) -> None:
+    maker(tree.commit(repo))
+    STRANGE_TREES[name](tree.root)
+    assert image.below(maker(tree.commit(repo))) == ()
+    assert "the disk is made in full: " in "\n".join(maker.said())
+
+
+def test_files_of_every_kind_grow_as_they_are_made_in_full(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    maker(tree.commit(repo))
+    share = tree.root / "usr/share"
+    for name in ("x" * 255, "tab\there", "'", "$(x)", "a\\", "*", "%s"):
+        (share / name).write_text("x")
+    with (share / "holes").open("wb") as file:
+        file.seek(TARGET.disk_size)
+        file.write(b"end")
+    (share.joinpath(*["d" * 250] * 10)).mkdir(parents=True)
+    (share / "link").symlink_to("t" * 3000)
+    if os.geteuid() == 0:
+        capability = bytes.fromhex("01000002" + "00200000" + "00000000" * 3)
+        os.setxattr(share / "$(x)", "security.capability", capability)
+        os.chown(share / "*", 12, 34)
+        (share / "*").chmod(0o6755)
+    modules = tree.root / "usr/lib/modules"
+    (modules / KERNEL).rename(modules / "6.1.0-same-kernel")
+    commit = tree.commit(repo)
+    grown, full = maker(commit), maker(commit, full=True)
+    assert len(image.below(grown)) == 1
+    one, other = (
+        listing(disk, tmp_path / f"of-{disk.parent.name}", log=log) for disk in (grown, full)
+    )
+    assert differences(one, other) == []
 
 
 def test_what_goes_wrong_costs_time_and_is_told(
