@@ -114,6 +114,23 @@ def test_who_wants_the_work_directory_for_itself_is_told_who_is_in_it(work: Work
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
 
 
+def test_nobody_cleans_up_under_a_console_and_a_killed_one_leaves_nothing(work: Work) -> None:
+    tree = next(iter(work.heads())).rpartition("/")[2]
+    console = work.start("boot", tree)
+    try:
+        until = time.monotonic() + 60
+        while not list((work.root / "tmp").glob("*/boot/layer.qcow2")):
+            assert time.monotonic() < until and console.poll() is None
+            time.sleep(0.02)
+        said = work.ostci("clean", code=3)
+        assert f"{console.pid} (ostci boot {tree}" in said.err, said.err
+    finally:
+        kill_after(console, 0)
+        wait_until_gone(work)
+    work.ostci("clean", "--dry-run")
+    assert list((work.root / "tmp").iterdir()) == []
+
+
 def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     before = (work.root / "last-run").resolve()
     child = work.start("run", "--again")
