@@ -13,6 +13,8 @@ from pipeline.master.builders import make_builders, make_schedulers, make_worker
 from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.reconciler import NAME, Reconciler
+from pipeline.master.reports import NAME as REPORTS
+from pipeline.master.reports import Reports
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import Ending
 from pipeline.words.manifest_text import read_manifest
@@ -40,7 +42,8 @@ class Pipeline(ConfiguratorBase):
         self.schedulers += make_schedulers()
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
-        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book)])
+        reports = Reports(name=REPORTS, book=Book(settings), osname=_osname(settings.manifest))
+        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book), reports])
         config_dict.update(_fixed(settings))
         bound_bodies()
         self.www.update(_page(settings))

@@ -119,9 +119,13 @@ def compose(workdir: Workdir, words: list[str], code: int) -> None:
 
 
 def end(workdir: Workdir, words: list[str], code: int) -> None:
-    """Give the run an ending."""
+    """Give the run an ending: the next of ``exit-end-ending``, or passed."""
+    from pipeline.ports.ledger import Ledger
+
     if not code:
-        write_record(workdir.run(words[0]), "passed", "as it was told")
+        ending = next_code("exit-end-ending") or "passed"
+        write_record(workdir.run(words[0]), ending, "as it was told")
+        Ledger(f"sqlite:///{workdir.ledger}").end_run(words[0], ending)
 
 
 def cancel(workdir: Workdir, words: list[str], _code: int) -> None:
