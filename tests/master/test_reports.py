@@ -4,6 +4,7 @@
 import hashlib
 import hmac
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.ports.master_home import free_port
 from pipeline.words.push import NewPush, Push, PushState
@@ -166,6 +168,35 @@ def test_a_dead_receiver_is_told_once_and_holds_up_nobody(told: Told) -> None:
     told.up.wait(lambda: told.up.get("builds?complete=false")["builds"] == [], "all is over")
     assert log.read_text().count("did not reach gitea") == 1
     assert "secret of" not in log.read_text()
+
+
+def test_metrics_are_what_prometheus_reads(told: Told) -> None:
+    figures(told, "ostci_pushes_open")  # stages are counted from the first look on
+    told.build("tool", LAB, "9")
+    told.up.wait(lambda: told.up.get("builds?complete=false")["builds"] == [], "all is over")
+    assert figures(told, "ostci_stage_seconds") == {("plan",): 1}  # the count comes last
+    runs = {push.run for push in told.up.ledger.pushes.newest(99)}
+    told.up.wait(
+        lambda: sum(figures(told, "ostci_runs").values()) == len(runs), "all runs are counted"
+    )
+    endings = figures(told, "ostci_runs")
+    assert endings[("failed",)] == 3
+    assert figures(told, "ostci_pushes_open") == {("waiting",): 0, ("running",): 0}
+    workers = figures(told, "ostci_workers_connected"), figures(told, "ostci_workers")
+    assert workers[0] == workers[1] == {(): 6}
+    assert figures(told, "ostci_disk_free_bytes")[()] > 0
+    assert figures(told, "ostci_report_failures")[("gitea",)] >= 2
+    assert set(figures(told, "ostci_builds_running")) >= {("run",), ("component",), ("promote",)}
+
+
+def figures(told: Told, name: str) -> dict[tuple[str, ...], float]:
+    with urllib.request.urlopen(f"{told.up.url}metrics", timeout=20) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        text = answer.read().decode()
+    (family,) = [one for one in text_string_to_metric_families(text) if one.name == name]
+    assert family.documentation
+    assert family.type != "unknown"
+    return {tuple(one.labels.values()): one.value for one in family.samples}
 
 
 def test_what_was_told_is_not_told_again_by_the_next_master(told: Told) -> None:
