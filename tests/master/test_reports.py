@@ -199,6 +199,7 @@ def figures(told: Told, name: str) -> dict[tuple[str, ...], float]:
     return {tuple(one.labels.values()): one.value for one in family.samples}
 
 
+@pytest.mark.full
 def test_what_was_told_is_not_told_again_by_the_next_master(told: Told) -> None:
     mails = len(told.smtp.mails)
     told.up.kill("master")

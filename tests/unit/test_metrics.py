@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.words.metrics import Family, by, exposition, one
+from pipeline.words.metrics import Family, Samples, by, exposition, one
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ def test_whatever_a_label_holds_comes_back() -> None:
 
 def test_a_summary_is_one_family_and_what_is_empty_is_left_out() -> None:
     labels = (("stage", "build"),)
-    sums = {("_sum", labels): 1e9, ("_count", labels): 2.0}
+    sums: Samples = {("_sum", labels): 1e9, ("_count", labels): 2.0}
     families = (
         Family(name="a_seconds", kind="summary", help="A.", samples=sums),
         Family(name="b", kind="gauge", help="B."),
