@@ -18,7 +18,8 @@ from pipeline.ports import image, process
 from pipeline.ports.files import lock
 from pipeline.ports.log import Level, Line, ListSink, Log
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import boot_files, make_disk
+from pipeline.stages.disk import make_disk
+from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.disking.growing import MAX_LAYERS
 from pipeline.words.errors import Trouble
 from pipeline.words.refs import Commit
