@@ -22,7 +22,9 @@ def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool 
     What this run has built by name is taken as it ended, also where it failed, unless ``retry``.
     """
     with passage.stage("build"):
-        earlier = {} if retry else read_built(passage.run)
+        there = read_built(passage.run)
+        earlier = {} if retry else there
+        force |= _wished(passage, there)
         result = _build(passage, force=force, earlier=earlier)
         passage.write("build", result)
         passage.tell(_build_summary(result))
@@ -44,6 +46,7 @@ def build_named(
             for name, one in read_built(passage.run).items()
             if name not in names or one.outcome is build_stage.Outcome.BUILT
         }
+        force |= _wished(passage, earlier)
         result = _build(passage, force=force, earlier=earlier, only=frozenset(names))
         for one in result.components:
             is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
@@ -55,6 +58,15 @@ def build_named(
                 )
         passage.house.log.fact(_build_summary(result))
         _raise_failed(passage, result)
+
+
+def _wished(passage: Passage, there: Mapping[str, build_stage.BuiltComponent]) -> frozenset[str]:
+    """Tell what a person wants built in any case and this run has not built yet."""
+    return frozenset(
+        name
+        for name in passage.wish.rebuild
+        if name not in there or there[name].outcome is not build_stage.Outcome.BUILT
+    )
 
 
 def _build(
@@ -79,6 +91,7 @@ def _build(
         force=force,
         only=only,
         earlier=earlier,
+        tried=passage.trial is not None,
     )
     return build_stage.build(
         request,

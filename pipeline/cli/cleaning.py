@@ -4,7 +4,7 @@
 Kept are always: runs that were promoted, every tree on a ``buildmaster`` line, every commit on a
 ``compose`` line (its files, too, unless the manifest's ``retention`` gives them up), the newest
 artifact of each component, and the ledger. Runs that did not pass are kept three times as long as
-those that did. Everything removed here can be made again.
+those that did, and tries no longer than they. Everything removed here can be made again.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.refs import RefName, name_of_part
 from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.wish import TRY
 
 _FAILURES_LONGER = 3
 _UNUSED_S = 14 * 24 * 3600.0
@@ -108,9 +109,16 @@ def _kept_runs(
     everything: list[tuple[RunDir, RunRecord]], keep: int
 ) -> Iterator[tuple[RunDir, RunRecord]]:
     """Choose runs, newest first: some passes, more failures, all that were promoted."""
+    tries = 0
     for number, (run, record) in enumerate(everything):
+        if record.kind == TRY:
+            # They push out no run of the line, and nothing is built on them.
+            tries += 1
+            if tries <= keep:
+                yield run, record
+            continue
         longest = keep if record.ending in _PASSES else keep * _FAILURES_LONGER
-        if number < longest or record.promoted:
+        if number - tries < longest or record.promoted:
             yield run, record
 
 
@@ -119,7 +127,7 @@ def _disks(house: House, runs: list[RunDir]) -> Iterator[Item]:
     commits: set[str] = {at for ref, at in house.repo.refs().items() if _kind(ref) == "buildmaster"}
     for run in runs:
         trees = _read(run, "trees").get("trees", ())
-        if trees:
+        if trees and not run.file("try").is_file():
             commits |= {tree["commit"] for tree in trees}
             break
     everything = sorted(house.workdir.disks.iterdir())
@@ -167,7 +175,7 @@ def _refs(house: House, runs: list[RunDir]) -> Iterator[Item]:
             yield _ref_item(house.repo, names, f"artifact {key[:12]}", "no run that stays used it")
     versions = {run.version for run in runs}
     for ref in refs:
-        if _kind(ref) == "failed" and name_of_part(ref.split("/")[2]) not in versions:
+        if _kind(ref) in ("failed", "try") and name_of_part(ref.split("/")[2]) not in versions:
             yield _ref_item(house.repo, [ref], ref, "its run is gone")
 
 

@@ -22,7 +22,7 @@ from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
 from pipeline.words.manifest_targets import target_of
 from pipeline.words.records import to_json
-from pipeline.words.refs import Commit, buildmaster_ref
+from pipeline.words.refs import Commit, buildmaster_ref, tree_of_ref
 
 _LEAST_MEMORY = 64
 """MiB."""
@@ -69,13 +69,13 @@ def do_boot(options: argparse.Namespace) -> int:
 def _target(house: House, commit: Commit) -> tuple[str, str, Target]:
     """Tell a tree's name, architecture and target: by the refs that it is bound to."""
     manifest = snapshot_of(house, commit).manifest
-    marker = f"{manifest.osname}/compose/"
     for ref in house.repo.info(commit).bindings:
-        if ref.startswith(marker):
-            name = ref.removeprefix(marker)
-            arch, _, target = name.partition("-")
-            return name, arch, target_of(manifest, target)
-    raise BadInput(f"{commit} is bound to no ref below {marker}: it is no tree of a target")
+        found = tree_of_ref(manifest.osname, ref)
+        if found is not None:
+            arch, _, target = found.partition("-")
+            return found, arch, target_of(manifest, target)
+    told = f"{commit} is bound to no ref of composed or tried trees: it is no tree of a target"
+    raise BadInput(told)
 
 
 def _disk(house: House, commit: Commit, name: str, arch: str, target: Target) -> Path:

@@ -15,6 +15,7 @@ Layout::
     tmp/PROCESS/        one directory a process that works here (``presence``)
     locks/              one file a lock
     ledger.sqlite       what must not be lost
+    pushed              touched when a push was written down by hand
 """
 
 import os
@@ -78,6 +79,10 @@ class Workdir:
     @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
+
+    @property
+    def pushed(self) -> Path:
+        return self.root / "pushed"
 
     def lock(self, name: str) -> Path:
         """Name the file of a lock."""
