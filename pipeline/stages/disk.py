@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import Held, lock, no_space, write_text
+from pipeline.ports.files import Held, flush, lock, no_space, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Missing
@@ -182,6 +182,7 @@ def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
             os.link(shared, place)
         else:
             shutil.copyfile(file.path, place)
+            flush(place)
     record = BootRecord(
         title=grown.title,
         options=grown.options,
@@ -242,6 +243,7 @@ def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Lo
         image.to_qcow2(raw, making / "disk.qcow2", log=log)
         raw.unlink()
     _copy_boot_files(sysroot, path, silent)
+    flush(making / "disk.qcow2")
     (making / "disk.qcow2").chmod(0o444)
     (making / "disk.qcow2").rename(path)
 
@@ -259,6 +261,7 @@ def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None
         if field in chosen.fields:
             to.unlink(missing_ok=True)  # it may be shared with another disk
             shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
+            flush(to)
     record = BootRecord(
         title=chosen.fields.get("title", ""),
         options=chosen.fields.get("options", ""),
