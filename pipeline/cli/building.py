@@ -5,6 +5,7 @@ What single ones came to is kept in the run's directory, a file a component; ``b
 takes it from there.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pipeline.cli.passage import Passage
@@ -14,6 +15,10 @@ from pipeline.stages import base as base_stage
 from pipeline.stages import build as build_stage
 from pipeline.words.errors import BadInput
 from pipeline.words.records import from_json
+from pipeline.words.refs import Commit
+
+SOURCES = "sources"
+"""The file of a run on a worker that names sources in its repository: component → commit."""
 
 
 def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool = False) -> None:
@@ -26,7 +31,7 @@ def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool 
         result = _build(passage, force=force, earlier=earlier)
         passage.write("build", result)
         passage.tell(_build_summary(result))
-        _raise_failed(passage, result)
+        raise_failed(passage, result)
 
 
 def build_named(
@@ -48,13 +53,15 @@ def build_named(
         for one in result.components:
             is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
             if is_news or one.component in names:
-                passage.merge(
-                    f"built/{one.component}",
-                    build_stage.BuiltComponent,
-                    lambda old, one=one: _news(old, one),  # type: ignore[misc]
-                )
+                note_built(passage, one)
         passage.house.log.fact(_build_summary(result))
-        _raise_failed(passage, result)
+        raise_failed(passage, result)
+
+
+def note_built(passage: Passage, one: build_stage.BuiltComponent) -> None:
+    """Keep what became of a component that was built by name."""
+    passage.run.built.mkdir(exist_ok=True)
+    passage.merge(f"built/{one.component}", build_stage.BuiltComponent, lambda old: _news(old, one))
 
 
 def _build(
@@ -79,6 +86,7 @@ def _build(
         force=force,
         only=only,
         earlier=earlier,
+        sources=_sources(passage.run),
     )
     return build_stage.build(
         request,
@@ -89,6 +97,12 @@ def _build(
         tmp=house.tmp,
         log=house.log,
     )
+
+
+def _sources(run: RunDir) -> dict[str, Commit]:
+    """Read which sources a worker has as commits; ``fetch`` brought them."""
+    path = run.file(SOURCES)
+    return json.loads(path.read_bytes()) if path.is_file() else {}
 
 
 def _news(
@@ -108,7 +122,8 @@ def read_built(run: RunDir) -> dict[str, build_stage.BuiltComponent]:
     return found
 
 
-def _raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
+def raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
+    """Raise what a build ended with, where it did not pass."""
     error = result.error()
     if error is not None:
         kept = [one.component for one in result.components if one.failed_ref]
