@@ -36,7 +36,7 @@ def do_worker(options: argparse.Namespace) -> int:
     """Prepare the home, try this machine, and stay connected until somebody stops it."""
     from pipeline.cli.terminal import stdout_sink
 
-    twistd()
+    twistd("worker")
     log = Log(stdout_sink(verbose=options.verbose))
     root: Path = options.dir.resolve()
     ca = None if options.ca is None else options.ca.resolve()

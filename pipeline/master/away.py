@@ -7,16 +7,18 @@ master's host: what the worker's own command says is believed only as far as the
 
 import json
 import os
+import random
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from buildbot.plugins import steps
+from buildbot.plugins import steps, util
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.results import EXCEPTION, SUCCESS
 from buildbot.util import runprocess
 from twisted.internet import defer, threads
 
+from pipeline.master.children import LONGEST_NAME
 from pipeline.master.commands import GRACE_S, environment, ostci, walled
 from pipeline.master.remote import set_aside, slots_of
 from pipeline.master.steps import Ostci, stopped_result
@@ -24,6 +26,7 @@ from pipeline.ports.master_settings import MasterSettings
 from pipeline.ports.remote_settings import RemoteWorker
 from pipeline.ports.worker_book import WorkerBook
 from pipeline.words.errors import Failed, Trouble
+from pipeline.words.fitness import Pool
 
 _MOST_ATTEMPTS = 2
 """What a remote worker did not bring to an end is given to another, once."""
@@ -31,6 +34,7 @@ _OFFER = "offer.tar"
 _CODE = "away-code"
 _SENT = "away-sent"
 _HERE = 1024**3
+SAMPLE = "sample"
 
 
 class Job(Ostci):
@@ -64,8 +68,11 @@ class Job(Ostci):
             "owner": remote,
             "job": [*self.job, "--run", run],
         }
+        # A disk is made where it is booted: it is a matter of seconds, and of gigabytes to send.
+        disk = [Disk(**told)] if self.job[0] == "test" else []
+        work = [*disk, Work(self.words, **told)]
         self.build.addStepsAfterCurrentStep(
-            [Assign(**told), Fetch(**told), Work(self.words, **told), Pack(**told), Take(**told)]
+            [Assign(**told), Fetch(**told), *work, Pack(**told), Take(**told)]
         )
         return SUCCESS
 
@@ -190,12 +197,29 @@ class Fetch(_OnWorker):
         return result
 
 
+class Disk(_OnWorker):
+    """Make the disk of a tree on the worker that boots it."""
+
+    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
+        words = ["disk", job[1], *job[list(job).index("--run") :]]
+        super().__init__(words, job=job, name="disk away", **kwargs)
+
+    def sorted(self, code: int) -> Any:
+        """One was made on the master's host before: whatever goes wrong is the worker's trouble."""
+        return super().sorted(Trouble.exit_code if code == Failed.exit_code else code)
+
+
 class Work(_OnWorker):
     """The command itself; how it ended is settled when its result is taken."""
 
     def __init__(self, words: Sequence[object], **kwargs: Any) -> None:
         super().__init__(
-            words, haltOnFailure=False, flunkOnFailure=False, doStepIf=_is_left, **kwargs
+            words,
+            name=f"{words[0]} away",
+            haltOnFailure=False,
+            flunkOnFailure=False,
+            doStepIf=_is_left,
+            **kwargs,
         )
 
     def sorted(self, code: int) -> Any:
@@ -259,6 +283,43 @@ class Take(_OnMaster):
             notes = yield threads.deferToThread(book.read, self.owner.name)
             if notes.aside:
                 yield self.set_aside(notes.aside)
+        result = yield super().sorted(code)
+        return result
+
+    def ended(self, result: int) -> Any:
+        """Have a sample of what was built built again, beside the run."""
+        component = str(self.job[1])
+        if result == SUCCESS and self.job[0] == "build" and self._is_chosen():
+            told: dict[str, Any] = {"component": component, "run": self.getProperty("run")}
+            told |= {"made-by": self.owner.name, "reason": f"sample of {self.owner.name}"}
+            told |= {"virtual_builder_name": f"sample/{component}"[:LONGEST_NAME]}
+            sample = steps.Trigger(
+                name="sample", schedulerNames=[SAMPLE], waitForFinish=False, set_properties=told
+            )
+            self.build.addStepsAfterCurrentStep([sample])
+        return defer.succeed(result)
+
+    def _is_chosen(self) -> bool:
+        # A worker must not know beforehand what is looked at; chance here is nothing it sees.
+        return self.owner.pool is Pool.PUSH and random.random() < self.settings.remote.sample
+
+
+class Compare(Ostci):
+    """Build a component again on this machine; a worker that made another one is set aside."""
+
+    def __init__(self, *, settings: MasterSettings, wait: Sequence[object]) -> None:
+        words = ["compare", util.Property("component"), "--run", util.Property("run")]
+        words += ["--worker", util.Property("made-by"), *wait]
+        super().__init__(words, settings=settings)
+
+    @defer.inlineCallbacks
+    def sorted(self, code: int) -> Any:
+        """Set the worker aside where the command has."""
+        name = str(self.getProperty("made-by"))
+        if code == Trouble.exit_code:
+            notes = yield threads.deferToThread(WorkerBook(self.settings.workdir).read, name)
+            if notes.aside:
+                set_aside(self.master, name, notes.aside)
         result = yield super().sorted(code)
         return result
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from buildbot.plugins import schedulers, util, worker
 
-from pipeline.master.away import Job
+from pipeline.master.away import SAMPLE, Compare, Job
 from pipeline.master.book import Book
 from pipeline.master.policies import (
     first_slot_for_oldest,
@@ -43,9 +43,10 @@ def make_workers(book: Book) -> list[Any]:
     return [*slots, *remote, worker.LocalWorker(HOST, max_builds=1)]
 
 
-def make_schedulers() -> list[Any]:
+def make_schedulers(settings: MasterSettings) -> list[Any]:
     """Make what starts runs, and what their steps trigger."""
-    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in TRIGGERED]
+    names = (*TRIGGERED, *((SAMPLE,) if settings.remote.workers else ()))
+    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in names]
     return [PushScheduler(name=PUSHES, builderNames=["run"]), *triggered]
 
 
@@ -95,6 +96,10 @@ def make_builders(book: Book) -> list[Any]:
         )
         for name, words, workers, command in commands
     ]
+    if settings.remote.workers:
+        again = [Compare(settings=settings, wait=wait)]
+        words = "what a remote worker built, built again here"
+        children.append(_builder(SAMPLE, settings.work_slots, again, words))
     return [run, *children]
 
 

@@ -14,6 +14,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
 
 import errno
 import importlib.metadata
+import importlib.util
 import os
 import socket
 import sys
@@ -97,11 +98,12 @@ class Home:
         ]
 
 
-def twistd() -> Path:
+def twistd(extra: str = "master") -> Path:
     """Find the program that both are run by; raises Trouble where Buildbot is not installed."""
     found = Path(sys.executable).with_name("twistd")
-    if not found.is_file() or not Path(sys.executable).with_name("buildbot").is_file():
-        raise Trouble("Buildbot is not installed here", hint="pip install 'ostci[master]'")
+    wanted = "buildbot" if extra == "master" else "buildbot_worker"
+    if not found.is_file() or importlib.util.find_spec(wanted) is None:
+        raise Trouble("Buildbot is not installed here", hint=f"pip install 'ostci[{extra}]'")
     return found
 
 

@@ -6,6 +6,7 @@
     dock = "0.0.0.0:8011"              # they pull from here
     url = "https://ci.example.org:8011"  # the dock, as they reach it
     largest = 2048                     # MiB that one of them may send back at once
+    sample = 0.05                      # how much of what they build is built again here
     [master.remote.workers]
     anvil = {pool = "push", slots = 2} # in secrets/worker-anvil is its password
     attic = {pool = "try", slots = 1}
@@ -30,7 +31,7 @@ AWAY = "away-"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,30}")
 _MIB = 1024**2
 _WORDS = ("listen", "dock", "url")
-_KNOWN = (*_WORDS, "largest", "workers")
+_KNOWN = (*_WORDS, "largest", "sample", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class RemoteSettings:
     dock: str = "127.0.0.1:8011"
     url: str = ""
     largest: int = 2048 * _MIB
+    sample: float = 0.05
     workers: tuple[RemoteWorker, ...] = ()
     certificate: Certificate | None = None
 
@@ -96,6 +98,8 @@ def read_remote_settings(
         raise BadInput("master.remote.workers is a table of names", where=where)
     workers = tuple(_worker(name, one, where, secret) for name, one in said.items())
     given: dict[str, Any] = {key: table[key] for key in _WORDS if key in table}
+    if "sample" in table:
+        given["sample"] = float(table["sample"])
     if "largest" in table:
         given["largest"] = table["largest"] * _MIB
     found = RemoteSettings(workers=workers, certificate=_certificate(home), **given)
@@ -116,6 +120,8 @@ def _check(key: str, value: Any, where: str) -> None:
         raise BadInput(f"master.remote.{key} wants a text, not {value!r}", where=where)
     if key in ("listen", "dock"):
         parse_address(value)
+    if key == "sample" and not (type(value) in (int, float) and 0 <= value <= 1):
+        raise BadInput(f"master.remote.sample wants 0 to 1, not {value!r}", where=where)
     if key == "largest" and (type(value) is not int or value < 1):
         raise BadInput(f"master.remote.largest wants a number of MiB, not {value!r}", where=where)
 

@@ -87,7 +87,7 @@ class WorkerHome:
     def argv(self, _name: str) -> list[str | Path]:
         """Write the command that stays in the foreground."""
         return [
-            twistd(),
+            twistd("worker"),
             "--nodaemon",
             "--pidfile=",
             f"--logfile={self.root / 'twistd.log'}",
