@@ -51,7 +51,7 @@ class Up:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if isinstance(error, Exception):
             for name in ("master", "worker"):
                 path = self.home / name / "twistd.log"
                 text = path.read_text(errors="replace") if path.is_file() else ""

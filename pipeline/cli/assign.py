@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.assigned import Assignment, Job, job_of
-from pipeline.cli.building import read_built
+from pipeline.cli.building import read_built, wished
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -92,14 +92,14 @@ def _build(passage: Passage, job: Job) -> Assignment:
     artifacts = _buildroot(passage, planner, name)
     decision = planner.decide(name)
     base = passage.read("base", BaseResult).variants[buildroot_variant(passage.manifest.base)]
-    if decision.kind is Kind.KEEP:
+    if decision.kind is Kind.KEEP and name not in wished(passage, read_built(passage.run)):
         return Assignment(run=passage.run.version, job=job, done=True)
     if decision.recipe is None:
         raise Trouble(f"{name} cannot be built yet: {'; '.join(decision.reasons)}")
     return Assignment(
         run=passage.run.version,
         job=job,
-        files=("snapshot", "base"),
+        files=("snapshot", "base", *_wishes(passage)),
         base=base,
         recipe=decision.recipe,
         source=commit_source(house, passage, name),
@@ -146,6 +146,11 @@ def commit_source(house: House, passage: Passage, name: str) -> Commit:
         remove_tree(place)
 
 
+def _wishes(passage: Passage) -> tuple[str, ...]:
+    """Name the files that tell what is tried, and what a person asked for."""
+    return tuple(name for name in ("try", "wish") if passage.run.file(name).is_file())
+
+
 def _test(passage: Passage, job: Job) -> Assignment:
     name, _suite = job.what
     trees = passage.read("trees", Trees, before="compose").trees
@@ -155,7 +160,7 @@ def _test(passage: Passage, job: Job) -> Assignment:
     return Assignment(
         run=passage.run.version,
         job=job,
-        files=("snapshot", "trees"),
+        files=("snapshot", "trees", *_wishes(passage)),
         tree=tree,
         key=base64.b64encode(passage.house.keyring.export()).decode(),
     )

@@ -27,7 +27,9 @@ def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool 
     What this run has built by name is taken as it ended, also where it failed, unless ``retry``.
     """
     with passage.stage("build"):
-        earlier = {} if retry else read_built(passage.run)
+        there = read_built(passage.run)
+        earlier = {} if retry else there
+        force |= wished(passage, there)
         result = _build(passage, force=force, earlier=earlier)
         passage.write("build", result)
         passage.tell(_build_summary(result))
@@ -49,6 +51,7 @@ def build_named(
             for name, one in read_built(passage.run).items()
             if name not in names or one.outcome is build_stage.Outcome.BUILT
         }
+        force |= wished(passage, earlier)
         result = _build(passage, force=force, earlier=earlier, only=frozenset(names))
         for one in result.components:
             is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
@@ -62,6 +65,15 @@ def note_built(passage: Passage, one: build_stage.BuiltComponent) -> None:
     """Keep what became of a component that was built by name."""
     passage.run.built.mkdir(exist_ok=True)
     passage.merge(f"built/{one.component}", build_stage.BuiltComponent, lambda old: _news(old, one))
+
+
+def wished(passage: Passage, there: Mapping[str, build_stage.BuiltComponent]) -> frozenset[str]:
+    """Tell what a person wants built in any case and this run has not built yet."""
+    return frozenset(
+        name
+        for name in passage.wish.rebuild
+        if name not in there or there[name].outcome is not build_stage.Outcome.BUILT
+    )
 
 
 def _build(
@@ -87,6 +99,7 @@ def _build(
         only=only,
         earlier=earlier,
         sources=_sources(passage.run),
+        tried=passage.trial is not None,
     )
     return build_stage.build(
         request,

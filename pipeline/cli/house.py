@@ -224,3 +224,11 @@ class House:
             if run.file(result).is_file():
                 return run
         raise BadInput("there is no such run yet", hint=self.command("run"))
+
+
+def tried_artifacts(house: House, run: str) -> "Artifacts":
+    """Open the artifacts as a try sees them: those of all, and its own."""
+    from pipeline.ports.tried_artifacts import TriedArtifacts
+
+    index = house.workdir.cache / "artifacts.sqlite"
+    return TriedArtifacts(house.repo, index, osname=house.manifest.osname, run=run)

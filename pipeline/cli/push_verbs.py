@@ -60,6 +60,7 @@ def do_push(options: argparse.Namespace) -> int:
             made = replace(made, via=Via(options.via))
         made = replace(made, note=options.note)
         push = _record(house.ledger.pushes, made)
+        house.workdir.pushed.touch()  # a master that is up starts its run at once
     if options.json:
         print(json.dumps(plain(push), indent=2))
     else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline import __version__
 from pipeline.cli.assign import planner_of, settle
 from pipeline.cli.assigned import OFFER, Assignment, Job, Offer, job_of
-from pipeline.cli.building import note_built, raise_failed
+from pipeline.cli.building import note_built, raise_failed, read_built, wished
 from pipeline.cli.chain import hear
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
@@ -33,11 +33,10 @@ from pipeline.stages.build import BuiltComponent, Outcome
 from pipeline.stages.building.request import result_of
 from pipeline.stages.building.verify import Refused, VerifyRequest, verify
 from pipeline.words.artifact import Artifact
-from pipeline.words.errors import EXIT_PASSED, Failed, Trouble
+from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.fitness import Pool
 from pipeline.words.plan import Kind
 from pipeline.words.records import from_json
-from pipeline.words.refs import RefName, ref_part
 from pipeline.words.verdict import SuiteResult, Verdict
 
 _GROWS = 8
@@ -87,6 +86,9 @@ def do_take(options: argparse.Namespace) -> int:
 
 def _take(passage: Passage, job: Job, options: argparse.Namespace) -> None:
     house, worker = passage.house, options.worker
+    if options.pool == Pool.TRY and passage.trial is None:
+        # What those build is kept for their try alone, and this run would be promoted.
+        raise BadInput(f"worker {worker} is for tries, and {passage.run.version} is none")
     book = WorkerBook(house.workdir)
     assigned = passage.read(job.file, Assignment, before="assign")
     place = house.tmp / "parcel"
@@ -167,7 +169,8 @@ def _take_artifact(passage: Passage, parcel: Parcel, one: BuiltComponent) -> Bui
         planner=planner,
     )
     artifact = replace(verify(request, repo=repo, tmp=parcel.place), build_s=max(0.0, one.seconds))
-    if there.kind is Kind.KEEP and there.artifact is not None and parcel.pool is Pool.PUSH:
+    asked = wished(passage, read_built(passage.run))
+    if there.kind is Kind.KEEP and there.artifact is not None and one.component not in asked:
         # Built meanwhile by somebody else: who was first has given it its refs.
         house.log.fact("it is here already, and that one stays", about=one.component)
         artifact = there.artifact
@@ -205,16 +208,6 @@ def _import(passage: Passage, parcel: Parcel, artifact: Artifact, repo: Repo) ->
     house, osname = passage.house, passage.manifest.osname
     with house.repo.without_prune():
         house.repo.pull_local(repo.path, artifact.commits.values())
-        if parcel.pool is Pool.TRY:
-            # Whatever a worker of this pool built serves the run that it was built for alone.
-            refs = {
-                RefName(
-                    f"{osname}/try/{passage.run.version}/{ref_part(artifact.component)}/{part}"
-                ): at
-                for part, at in artifact.commits.items()
-            }
-            house.repo.set_refs(refs)
-            return artifact
         made = house.artifacts.record(artifact, osname=osname)
     WorkerBook(house.workdir).note(
         parcel.worker, run=passage.run.version, component=artifact.component, key=artifact.key

@@ -196,6 +196,31 @@ def _run(parser: Parser) -> None:
     _json(parser)
 
 
+def _try(parser: Parser) -> None:
+    parser.add_argument(
+        "replace",
+        nargs="*",
+        metavar="COMPONENT=DIR|BRANCH|REVISION",
+        help="take a component from a directory, with what is not committed, or from a branch or"
+        " revision of its repository",
+    )
+    parser.add_argument(
+        "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
+    )
+    _parts(parser)
+    _wait(parser)
+    _json(parser)
+
+
+def _parts(parser: Parser) -> None:
+    parser.add_argument(
+        "--target", action="append", default=[], metavar="NAME", help="only this target (all)"
+    )
+    parser.add_argument(
+        "--suite", action="append", default=[], metavar="NAME", help="only this suite (the gate's)"
+    )
+
+
 def _push(parser: Parser) -> None:
     parser.add_argument("component", help="a component, base, manifest or patches")
     parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
@@ -283,6 +308,28 @@ def _clean(parser: Parser) -> None:
     _wait(parser)
 
 
+def _backup(parser: Parser) -> None:
+    parser.add_argument("directory", type=Path, help="best on another disk; brought up to date")
+    parser.add_argument("--no-fsck", action="store_true", help="do not read all of it at the end")
+    _wait(parser)
+
+
+def _restore(parser: Parser) -> None:
+    parser.add_argument("backup", type=Path, help="what ostci backup made")
+    parser.add_argument("directory", type=Path, help="the new work directory")
+
+
+def _key(parser: Parser) -> None:
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="list",
+        choices=("list", "rotate", "retire"),
+        help="rotate: a new key signs, too; retire: the newest alone signs",
+    )
+    _wait(parser)
+
+
 _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "init",
@@ -311,6 +358,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "go the whole way: base, resolve, plan, build, compose, disk, test, promote",
         "ostci -C work run --override zlib=../zlib",
         _run,
+    ),
+    (
+        "try",
+        "trying",
+        "try what is not pushed yet: a run that goes the whole way and promotes nothing",
+        "ostci -C work try zlib=../zlib",
+        _try,
     ),
     (
         "watch",
@@ -371,6 +425,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         _test,
     ),
     (
+        "judge",
+        "stage_verbs",
+        "tell what the gate makes of a try's verdicts",
+        "ostci -C work judge --run 20261124.0",
+        _stage,
+    ),
+    (
         "promote",
         "stage_verbs",
         "move buildmaster if the gate passed",
@@ -428,6 +489,27 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "bring up a Buildbot master and its worker, and keep them up",
         "ostci -C work up --port 8010",
         _up,
+    ),
+    (
+        "backup",
+        "backup",
+        "copy ledger, commits, keys, secrets and runs to another place",
+        "ostci -C work backup /mnt/ostci-backup",
+        _backup,
+    ),
+    (
+        "restore",
+        "backup",
+        "make a work directory of a backup",
+        "ostci restore /mnt/ostci-backup work",
+        _restore,
+    ),
+    (
+        "key",
+        "keys",
+        "list the signing keys, or change from one to the next",
+        "ostci -C work key rotate",
+        _key,
     ),
     (
         "doctor",

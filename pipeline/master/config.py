@@ -8,11 +8,14 @@ import sqlalchemy.pool
 from buildbot.configurators import ConfiguratorBase
 
 from pipeline.master.auth import authorization
+from pipeline.master.bell import NAME as BELL
+from pipeline.master.bell import Bell
 from pipeline.master.book import Book
 from pipeline.master.builders import make_builders, make_schedulers, make_workers
 from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.reconciler import NAME, Reconciler
+from pipeline.master.telling import told_services
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import Ending
 from pipeline.words.manifest_text import read_manifest
@@ -40,7 +43,10 @@ class Pipeline(ConfiguratorBase):
         self.schedulers += make_schedulers(settings)
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
-        config_dict.setdefault("services", []).extend([Reconciler(name=NAME, book=book)])
+        config_dict.setdefault("services", []).extend(
+            [Reconciler(name=NAME, book=book), Bell(name=BELL, book=book)]
+        )
+        config_dict["services"] += told_services(settings, _osname(settings.manifest))
         config_dict.update(_fixed(settings))
         bound_bodies()
         self.www.update(_page(settings))

@@ -28,7 +28,7 @@ from pipeline.words.errors import BadInput, Trouble
 COOKIE = "ostci"
 _OBJECT = re.compile(r"/repo/objects/([0-9a-f]{2})/([0-9a-f]{62})\.(commit|dirtree|dirmeta|filez)")
 _FILE = re.compile(
-    r"/runs/(\d{8}\.\d+)/(snapshot|base|trees|run|assigned/[A-Za-z0-9_+@.,-]{1,400})\.json"
+    r"/runs/(\d{8}\.\d+)/(snapshot|base|trees|try|wish|assigned/[A-Za-z0-9_+@.,-]{1,400})\.json"
 )
 _IDLE_S = 120.0
 

@@ -32,6 +32,8 @@ from pipeline.words.errors import Trouble
 
 _DEADLINE_S = 300.0
 _BANNER = "debugfs "
+# It reads lines of 8 KiB, and ends one also at a carriage return; a request has two words at most.
+_LONGEST_WORD = 3900
 # ``ln`` alone does not make a directory larger that is full; what it says then.
 _FULL_DIR = "make_link: No free space in the directory"
 _ROUNDS = 64
@@ -141,9 +143,10 @@ def quoted(text: str) -> str:
 
     Raises Unfit for what no request can hold.
     """
-    if "\n" in text or "\0" in text or len(text) > 4000:
-        raise Unfit(f"debugfs cannot be told of {text!r}")
-    return '"' + text.replace('"', '""') + '"'
+    word = '"' + text.replace('"', '""') + '"'
+    if any(one in text for one in "\n\r\0") or len(word.encode()) > _LONGEST_WORD:
+        raise Unfit(f"debugfs cannot be told of {text[:200]!r}")
+    return word
 
 
 def _requests(operations: Iterable[Operation], scratch: Path) -> Iterator[str]:

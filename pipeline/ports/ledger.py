@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, func, insert, select, update
 
 from pipeline.ports import ledger_tables as tables
+from pipeline.ports.ledger_counts import Counts, read_counts
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, TreeRow, VerdictRow
@@ -64,11 +65,16 @@ class Ledger:
 
     # Writing
 
-    def begin_run(self, version: str, osname: str, started: float) -> None:
-        """Record a run before it does anything; one that is there is running again."""
+    def begin_run(self, version: str, osname: str, started: float, *, kind: str = "") -> None:
+        """Record a run before it does anything; one that is there is running again.
+
+        What was once of a ``kind`` stays so.
+        """
         with self._database.writing() as connection:
             ensure_run(connection, version, started)
             values = {"osname": osname, "ending": RunEnding.RUNNING, "ended": None, "message": ""}
+            if kind:
+                values["kind"] = kind
             connection.execute(_update(tables.run, {"version": version}).values(values))
 
     def end_run(self, version: str, ending: str, message: str = "") -> None:
@@ -138,6 +144,11 @@ class Ledger:
             yield Sitting(connection)
 
     # Reading
+
+    def counts(self) -> Counts:
+        """Count what is here, for figures."""
+        with self._database.reading() as connection:
+            return read_counts(connection)
 
     def verdicts(self, commit: str) -> dict[str, Verdict]:
         """Tell the newest verdict of each suite on a commit."""

@@ -14,6 +14,8 @@ people::
     silent = 1200       # seconds without output after which a command is stopped
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
+    keep-logs = 90      # days that the logs of builds are kept
+    keep-builds = 365   # days that Buildbot's own record of builds is kept
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
@@ -21,7 +23,8 @@ people::
 
 Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
 ``user-NAME``, and ``hook-github``, ``hook-gitlab``, ``hook-gitea``, ``hook-plain``. A kind of hook
-without its secret does not exist.
+without its secret does not exist. Who is told of pushes is in ``[master.report]``, see
+``report_settings``.
 """
 
 import os
@@ -35,6 +38,7 @@ from typing import Any
 
 from pipeline.ports.files import write_text
 from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
+from pipeline.ports.report_settings import Receiver, check_report, read_receivers
 from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import BadInput
 
@@ -44,6 +48,7 @@ ROLES = ("operator",)
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
+_DAYS = ("keep-logs", "keep-builds")
 _WORDS = ("url", "path")
 
 
@@ -74,6 +79,10 @@ class MasterSettings:
     hooks: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Kind of hook → its secret."""
     remote: RemoteSettings = field(default_factory=RemoteSettings)
+    receivers: tuple[Receiver, ...] = ()
+    """Who is told of pushes."""
+    keep_logs: int = 90
+    keep_builds: int = 365
 
     @property
     def run_slots(self) -> tuple[str, ...]:
@@ -115,6 +124,7 @@ def read_master_settings(home: Path) -> MasterSettings:
             where=str(work / "ostci.toml"),
             secret=lambda name: _secret(home, name),
         )
+    given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
@@ -128,6 +138,11 @@ def read_master_settings(home: Path) -> MasterSettings:
         users=users,
         passwords={user: _secret(home, f"user-{user}") for user in users},
         hooks={kind: found for kind in HOOKS if (found := _optional(home, f"hook-{kind}"))},
+        receivers=read_receivers(
+            table.get("report", {}),
+            secret=lambda name: _secret(home, name),
+            optional=lambda name: _optional(home, name),
+        ),
         **given,
     )
 
@@ -164,7 +179,7 @@ def _check(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise BadInput("master is a table: [master]", where=where)
     for key, value in table.items():
-        if key in _NUMBERS:
+        if key in (*_NUMBERS, *_DAYS):
             if type(value) is not int or value < 1:
                 raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
         elif key in _WORDS:
@@ -174,8 +189,10 @@ def _check(table: Any, where: str) -> None:
             _check_users(value, where)
         elif key == "remote":
             continue  # it checks itself
+        elif key == "report":
+            check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_WORDS, "users", "remote"))
+            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

@@ -16,6 +16,7 @@ Layout::
     locks/              one file a lock
     workers/            what is remembered of each remote worker
     ledger.sqlite       what must not be lost
+    pushed              touched when a push was written down by hand
 """
 
 import os
@@ -79,6 +80,10 @@ class Workdir:
     @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
+
+    @property
+    def pushed(self) -> Path:
+        return self.root / "pushed"
 
     def lock(self, name: str) -> Path:
         """Name the file of a lock."""

@@ -18,7 +18,9 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.worker_book import WorkerBook
 from pipeline.ports.worker_home import prepare_worker
+from pipeline.words.records import to_json
 from pipeline.words.refs import Part
+from pipeline.words.wish import Trial, Wish
 from tests.cheap import Cheap
 from tests.work import Said, run_ostci
 
@@ -260,10 +262,15 @@ def test_a_worker_without_room_takes_no_job(away: Away) -> None:
 
 def test_what_a_worker_of_tries_built_gets_no_key(away: Away) -> None:
     before = away.refs()
+    said = away.take(away.offer, "--pool", "try", code=2)
+    assert "worker anvil is for tries" in said.err
+    run = away.workdir.run(away.version)
+    run.file("try").write_text(to_json(Trial(start=away.version, wish=Wish())))
     away.take(away.offer, "--pool", "try", code=0)
     new = {ref for ref in away.refs() if ref not in before}
-    assert new == {f"cheap/try/{away.version}/two/runtime"}
-    away.workdir.run(away.version).file("built/two").unlink()
+    assert {ref.rpartition("/")[0] for ref in new} == {f"cheap/try/{away.version}/keys"}
+    for name in ("try", "built/two"):
+        run.file(name).unlink()
 
 
 def test_what_is_true_is_taken_as_if_it_had_been_built_here(away: Away) -> None:

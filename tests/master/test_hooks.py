@@ -70,6 +70,12 @@ def test_a_signed_hook_makes_a_run_of_a_push_at_once(up: FakeUp) -> None:
     assert (change["revision"], change["project"]) == (after, "greeting")
 
 
+def test_a_push_that_a_person_writes_down_is_started_at_once(up: FakeUp) -> None:
+    number = int(up.work.json("push", "hello")["id"])
+    (done,) = up.wait_ended(up.ledger.pushes.get(number))
+    assert done.state is PushState.DONE
+
+
 @pytest.mark.parametrize(
     ("path", "headers"),
     [

@@ -169,7 +169,8 @@ class Builder:
         if build.ccache:
             # One for each component: sandboxes that run side by side have different users, and
             # what is hostile has nobody else's to spoil.
-            place = self._cache / "ccache" / attempt.order.component.name
+            kind = "ccache-try" if self._request.tried else "ccache"
+            place = self._cache / kind / attempt.order.component.name
             place.mkdir(parents=True, exist_ok=True)
             writable[script.CCACHE] = place
             limits = replace(limits, output=limits.output + 2 * _CCACHE_SIZE)

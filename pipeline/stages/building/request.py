@@ -29,7 +29,8 @@ class BuildRequest:
     for all; None: they are made here. ``only`` are the components that are wanted, with what they
     need; None: all. ``earlier`` is what became of some in the same run, which is not done again
     where they were built or failed. ``sources`` are those that lie in the repository as commits;
-    all others come from their mirrors.
+    all others come from their mirrors. What is ``tried`` leaves nothing that other builds would
+    use.
     """
 
     snapshot: Snapshot
@@ -43,6 +44,7 @@ class BuildRequest:
     only: frozenset[str] | None = None
     earlier: "Mapping[str, BuiltComponent]" = field(default_factory=dict)
     sources: Mapping[str, Commit] = field(default_factory=dict)
+    tried: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
