@@ -22,6 +22,7 @@ from pipeline.master.children import LONGEST_NAME
 from pipeline.master.commands import GRACE_S, environment, ostci, walled
 from pipeline.master.remote import set_aside, slots_of
 from pipeline.master.steps import Ostci, stopped_result
+from pipeline.ports.master_home import QUARANTINE
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.ports.remote_settings import RemoteWorker
 from pipeline.ports.worker_book import WorkerBook
@@ -241,7 +242,7 @@ class Pack(_OnWorker):
     def ended(self, result: int) -> Any:
         """Send it."""
         if result == SUCCESS:
-            folder = self.settings.home / "quarantine"
+            folder = self.settings.home / QUARANTINE
             folder.mkdir(mode=0o700, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f"{self.owner.name}-", dir=folder)
             os.close(handle)

@@ -48,6 +48,7 @@ class Away:
             password_file=password,
             ca=None,
             slots=1,
+            room=0,
         )
         self.worker = home.workdir.root
         self.offer = root / "offer.tar"
@@ -58,7 +59,7 @@ class Away:
         with docking(
             "127.0.0.1:0", self.workdir, passwords=passwords, certificate=None, log=self.log
         ) as self.url:
-            self.fetched = self.do("fetch", "--from", self.url, *JOB, "--room", "0.01")
+            self.fetched = self.do("fetch", "--from", self.url, *JOB)
         self.do("build", "two")
         self.do("offer", *JOB, "--into", str(self.offer))
 
@@ -255,11 +256,6 @@ def test_what_is_too_large_is_refused(away: Away) -> None:
     assert not (away.root / "x.tar").exists()
 
 
-def test_a_worker_without_room_takes_no_job(away: Away) -> None:
-    said = away.do("fetch", "--from", away.url, *JOB, "--room", "1000000", code=3)
-    assert "too little disk" in json.loads(said.out.splitlines()[-1])["aside"]
-
-
 def test_what_a_worker_of_tries_built_gets_no_key(away: Away) -> None:
     before = away.refs()
     said = away.take(away.offer, "--pool", "try", code=2)
@@ -298,3 +294,10 @@ def test_what_is_another_one_when_it_is_built_again_sets_the_worker_aside(away: 
     assert "set aside since" in listed and built["key"] in listed
     away.master.ostci("workers", "anvil", "--back")
     assert "works" in away.master.ostci("workers").out
+
+
+def test_a_worker_without_room_forgets_earlier_jobs_and_then_takes_none(away: Away) -> None:
+    assert any(away.worker.glob("repo/objects/*/*"))
+    said = away.do("fetch", "--from", away.url, *JOB, "--room", "1000000", code=3)
+    assert "too little disk" in json.loads(said.out.splitlines()[-1])["aside"]
+    assert not any(away.worker.glob("repo/objects/*/*"))
