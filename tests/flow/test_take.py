@@ -226,7 +226,7 @@ def of_somebody(away: Away, top: Path) -> None:
         pytest.param(a_link, "is no plain file", marks=FULL),
         pytest.param(no_json, "cannot be read", marks=FULL),
         (other_files, "its interface is not that of its files"),
-        (setuid, "is setuid, which the manifest does not grant"),
+        pytest.param(setuid, "is setuid, which the manifest does not grant", marks=FULL),
         pytest.param(in_a_wrong_place, "/var/x is in no place", marks=FULL),
         pytest.param(of_somebody, "is not plainly root's", marks=FULL),
     ],
