@@ -18,7 +18,7 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
-from pipeline.stages.disk import first_boot, silent_on
+from pipeline.stages.disking.boot_files import first_boot, silent_on
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
 from pipeline.words.journal import Entry
 from pipeline.words.suite import SuiteParameters

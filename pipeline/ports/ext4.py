@@ -94,7 +94,9 @@ class Ext4:
             return copy.read_bytes()
 
     def change(self, operations: Iterable[Operation]) -> None:
-        """Carry out operations in their order; raises Trouble unless all of them worked."""
+        """Carry out operations in their order; raises Unfit where there is no room for them, and
+        Trouble unless all of them worked.
+        """
         todo = list(operations)
         # Beside the file system as it is shown to us: gone with that, whatever happens to us.
         with tempfile.TemporaryDirectory(prefix="edit-", dir=self.raw.parent) as name:
@@ -134,6 +136,8 @@ class Ext4:
         return said, [line.strip() for line in errors if line and not line.startswith(_BANNER)]
 
     def _expect(self, errors: Sequence[str]) -> None:
+        if any("Could not allocate" in error for error in errors):
+            raise Unfit("the change does not fit on the old disk")
         if errors:
             raise Trouble(f"debugfs could not change {self.raw}: {' / '.join(errors[:3])}")
 

@@ -8,7 +8,6 @@ beside it.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import Held, lock, no_space, write_text
+from pipeline.ports.files import Held, flush, lock, no_space, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Missing
 from pipeline.ports.userns import remove_tree
+from pipeline.stages.disking.boot_files import BootRecord, boot_files, can_boot
 from pipeline.stages.disking.deployment import (
     Deployment,
     Remote,
@@ -34,7 +34,7 @@ from pipeline.stages.disking.deployment import (
 from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, predecessor
 from pipeline.stages.disking.silent import silent_units
 from pipeline.words.disk_change import Unfit
-from pipeline.words.errors import Ending, Interrupted, Trouble
+from pipeline.words.errors import Ending, Interrupted
 from pipeline.words.manifest import Target
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, RefName
@@ -63,15 +63,6 @@ class DiskRequest:
     arch: str = "x86_64"
     url: str = ""
     key: bytes = b""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _BootRecord:
-    title: str
-    options: str
-    name: str
-    initramfs: bool
-    silent: tuple[str, ...]
 
 
 def make_disk(
@@ -112,36 +103,6 @@ def make_disk(
     return found
 
 
-def boot_files(disk: Path) -> tuple[Path, Path, Path]:
-    """Name the copies beside a disk: boot record, kernel, initramfs."""
-    stem = disk.with_suffix("")
-    return (
-        stem.with_name(f"{stem.name}.boot.json"),
-        stem.with_name(f"{stem.name}.vmlinuz"),
-        stem.with_name(f"{stem.name}.initramfs"),
-    )
-
-
-def first_boot(disk: Path, *, into: Path, log: Log) -> image.BootEntry:
-    """Tell what a fresh disk boots: from the copies beside it, else by looking into it."""
-    record_path, kernel, initramfs = boot_files(disk)
-    if not record_path.is_file():
-        return image.boot_entry(disk, into, log=log)
-    record = _read_record(record_path)
-    return image.BootEntry(
-        title=record.title,
-        kernel=kernel,
-        initramfs=initramfs if record.initramfs else None,
-        options=record.options,
-        name=record.name,
-    )
-
-
-def silent_on(disk: Path) -> tuple[str, ...]:
-    """List the units of a disk that may fail without a word in the journal; raises Trouble."""
-    return _read_record(boot_files(disk)[0]).silent
-
-
 def half_made(disks: Path) -> Iterator[Path]:
     """Find what is being made among disks, or was by somebody who was killed."""
     for path in sorted(disks.glob(".*")):
@@ -160,29 +121,8 @@ def remove_half_made(path: Path) -> None:
         return  # it is being made
 
 
-def _read_record(path: Path) -> _BootRecord:
-    """Read a record without what checks all others: that takes 65 ms to load, before a boot."""
-    try:
-        value = json.loads(path.read_bytes())
-        return _BootRecord(**{**value, "silent": tuple(value["silent"])})
-    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
-        hint = "remove it and its disk, and run again"
-        raise Trouble(f"no boot record: {error}", where=str(path), hint=hint) from error
-
-
 def _is_there(path: Path, *, full: bool) -> bool:
-    return is_whole(path) and _can_boot(path) and not (full and image.below(path))
-
-
-def _can_boot(path: Path) -> bool:
-    """Tell whether all is beside a disk that a boot needs: files go one by one when it is cleaned.
-
-    Without its record a test would not know which units fail in silence.
-    """
-    record, kernel, initramfs = boot_files(path)
-    if not record.is_file() or not kernel.is_file():
-        return False
-    return initramfs.is_file() or not _read_record(record).initramfs
+    return is_whole(path) and can_boot(path) and not (full and image.below(path))
 
 
 def _forget(path: Path) -> None:
@@ -242,7 +182,8 @@ def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
             os.link(shared, place)
         else:
             shutil.copyfile(file.path, place)
-    record = _BootRecord(
+            flush(place)
+    record = BootRecord(
         title=grown.title,
         options=grown.options,
         name=grown.name,
@@ -302,6 +243,7 @@ def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Lo
         image.to_qcow2(raw, making / "disk.qcow2", log=log)
         raw.unlink()
     _copy_boot_files(sysroot, path, silent)
+    flush(making / "disk.qcow2")
     (making / "disk.qcow2").chmod(0o444)
     (making / "disk.qcow2").rename(path)
 
@@ -319,7 +261,8 @@ def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None
         if field in chosen.fields:
             to.unlink(missing_ok=True)  # it may be shared with another disk
             shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
-    record = _BootRecord(
+            flush(to)
+    record = BootRecord(
         title=chosen.fields.get("title", ""),
         options=chosen.fields.get("options", ""),
         name=chosen.name,

@@ -17,7 +17,8 @@ from pipeline.ports import accelerator, domain_root, image, process
 from pipeline.ports.accelerator import Accelerator
 from pipeline.ports.log import Line, Log, plain_text
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import DiskRequest, first_boot, make_disk
+from pipeline.stages.disk import DiskRequest, make_disk
+from pipeline.stages.disking.boot_files import first_boot
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words import journal
 from pipeline.words.fixture import JOURNAL_PORT, SHELL_PORT

@@ -18,9 +18,10 @@ from pipeline.ports import image, process
 from pipeline.ports.files import lock
 from pipeline.ports.log import Level, Line, ListSink, Log
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import boot_files, make_disk
+from pipeline.stages.disk import make_disk
+from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.disking.growing import MAX_LAYERS
-from pipeline.words.errors import Trouble
+from pipeline.words.errors import Failed, Trouble
 from pipeline.words.refs import Commit
 from tests.changing import KERNEL, TARGET, Changing, request_of
 from tests.disk_listing import differences, listing
@@ -233,6 +234,17 @@ def test_what_is_not_known_to_go_is_made_in_full_without_a_warning(
     STRANGE_TREES[name](tree.root)
     assert image.below(maker(tree.commit(repo))) == ()
     assert "the disk is made in full: " in "\n".join(maker.said())
+
+
+def test_a_tree_that_grew_beyond_its_disk_is_told_as_such(
+    tree: Changing, repo: Repo, maker: Maker
+) -> None:
+    maker(tree.commit(repo))
+    (tree.root / "usr/share/large").write_bytes(b"x" * TARGET.disk_size)
+    with pytest.raises(Failed, match="the files do not fit on a disk of"):
+        maker(tree.commit(repo))
+    assert maker.sink.texts(Level.WARNING) == []
+    assert len([*maker.disks.glob("*.qcow2")]) == 1
 
 
 def test_files_of_every_kind_grow_as_they_are_made_in_full(

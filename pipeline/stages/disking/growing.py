@@ -7,7 +7,6 @@ checksum of the boot entry) is compared with the old disk before anything is wri
 """
 
 import hashlib
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path, PurePath
 
 from pipeline.ports import image
 from pipeline.ports.ext4 import Ext4
+from pipeline.ports.files import flush
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Objects
@@ -142,7 +142,7 @@ def grow(what: Deployment, old: Predecessor, layer: Path, *, repo: Repo, log: Lo
             ),
         )
         system.change(steps(given))
-        _flush(raw)
+        flush(raw)  # the layer's own tables, too
         system.check()
     was, now = before.boot, after.boot
 
@@ -158,12 +158,6 @@ def grow(what: Deployment, old: Predecessor, layer: Path, *, repo: Repo, log: Lo
         silent=silent_among(trees.units(what.commit)),
         changed=change.size,
     )
-
-
-def _flush(raw: Path) -> None:
-    """Have the layer's own tables written while an error can still be told: a full disk."""
-    with raw.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 class _Trees:
