@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cli.worker_verbs import WORKER_VERBS
+
 Parser = argparse.ArgumentParser
 _Options = Callable[[Parser], None]
 _VIA = ("poll", "hook", "force", "base", "manifest", "try")
@@ -26,7 +28,7 @@ def build_parser(version: str) -> Parser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for name, module, words, example, options in _VERBS:
+    for name, module, words, example, options in (*_VERBS, *WORKER_VERBS):
         verb = verbs.add_parser(
             name,
             help=words,
