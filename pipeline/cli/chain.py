@@ -5,6 +5,8 @@
 
 A function here reads results from the run's directory, asks its stage, writes the result there
 and into the ledger, and raises what the stage came to. It decides nothing that a stage should.
+
+Under a master each is a process of its own: it imports no other's stage, which takes a while.
 """
 
 import contextvars
@@ -22,10 +24,6 @@ from pipeline.cli.plan_command import buildroot_variant, plan_of
 from pipeline.cli.results import Disks, Judged, Resolved, Tests, Trees
 from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
-from pipeline.stages import disk as disk_stage
-from pipeline.stages import promote as promote_stage
-from pipeline.stages import resolve as resolve_stage
-from pipeline.stages import test as test_stage
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
 from pipeline.words.gate import GateResult
 from pipeline.words.gate import judge as judge_gate
@@ -86,6 +84,8 @@ def resolve(
     offline: bool = False,
 ) -> None:
     """Pin every source; raises the worst of what could not be, after all were tried."""
+    from pipeline.stages import resolve as resolve_stage
+
     house = passage.house
     with passage.stage("resolve"):
         names = {component.name for component in house.manifest.components}
@@ -152,6 +152,8 @@ def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:
 
 
 def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+    from pipeline.stages import disk as disk_stage
+
     house, manifest = passage.house, passage.manifest
     request = disk_stage.DiskRequest(
         osname=manifest.osname,
@@ -183,6 +185,8 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 
     All trees of the run by default, and all suites that their gates want.
     """
+    from pipeline.stages import test as test_stage
+
     house = passage.house
     with passage.stage("test", *part_of_test(trees, suite)):
         disks = passage.read("disks", Disks, before="disk").disks
@@ -310,6 +314,8 @@ def _as_error(result: SuiteResult) -> Ending | None:
 
 def promote(passage: Passage) -> None:
     """Move ``buildmaster`` if the gate passed; raises Failed where it did not."""
+    from pipeline.stages import promote as promote_stage
+
     house = passage.house
     with passage.stage("promote"):
         request = promote_stage.PromoteRequest(

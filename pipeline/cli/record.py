@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``run.json``: what a run is, as it goes and after it has ended."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.ports.files import write_text
+from pipeline.ports.files import lock, symlink, write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import Ending
 from pipeline.words.records import from_json, to_json
-from pipeline.words.run import RunEnding, RunRecord, ending_of, gives_up_its_place
+from pipeline.words.run import RunEnding, RunRecord, ending_of, gives_up_its_place, place_of
 from pipeline.words.wish import Trial, Wish
 
 if TYPE_CHECKING:  # it takes a while to import and few commands need it
     from pipeline.ports.ledger import Ledger
 
 CANCEL = "cancel"
+_LINK_S = 60.0
 MENDED = "it was killed; what it left half done was put right"
 
 
@@ -90,3 +92,13 @@ def note_ending(ledger: "Ledger", record: RunRecord, *, gives_up: bool = False) 
     of_push = ledger.pushes.is_run_awaited(record.version)
     if gives_up or gives_up_its_place(record.ending, of_push=of_push):
         ledger.tickets.give_up(record.version, record.osname)
+
+
+def note_passed(workdir: Workdir, run: RunDir) -> None:
+    """Let ``last-passed`` lead to a run, unless it leads to a later one."""
+    link = workdir.root / "last-passed"
+    with lock(workdir.lock("last-passed"), what="a link", wait_s=_LINK_S):
+        here = link.resolve()
+        later = [one for one in workdir.versions() if place_of(one) > place_of(run.version)]
+        if not any(workdir.run(one).path.resolve() == here for one in later):
+            symlink(link, os.path.relpath(run.path, workdir.root))

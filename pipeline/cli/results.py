@@ -3,8 +3,10 @@
 all of it. Each class says the file's name."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from pipeline.ports.workdir import RunDir
 from pipeline.words.gate import GateResult
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult
@@ -45,3 +47,9 @@ class Judged:
     """``judge.json``: what the gate makes of each tree of a try."""
 
     trees: Mapping[str, GateResult] = field(default_factory=dict)
+
+
+def print_result(run: RunDir, name: str) -> None:
+    """Print a stage's result as it lies in the run's directory."""
+    with suppress(FileNotFoundError):
+        print(run.file(name).read_text(), end="")

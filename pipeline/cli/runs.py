@@ -2,9 +2,7 @@
 """``ostci run``: the whole way of a push on one machine."""
 
 import argparse
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline.cli import building, chain, composing, push_line
@@ -12,10 +10,9 @@ from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage, raise_worst
-from pipeline.cli.record import records
+from pipeline.cli.record import note_passed, records
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
-from pipeline.ports.files import lock, symlink
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
@@ -25,7 +22,6 @@ from pipeline.words.wish import TRY
 
 _SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
 """A run that ended so would end so again on the same snapshot."""
-_LINK_S = 60.0
 
 
 def do_run(options: argparse.Namespace) -> int:
@@ -87,18 +83,8 @@ def _go(
         if same is not None:
             return _end_as(passage, same)
         passage.end(None)
-        note_passed(house, run)
+        note_passed(house.workdir, run)
         return EXIT_PASSED
-
-
-def note_passed(house: House, run: RunDir) -> None:
-    """Let ``last-passed`` lead to a run, unless it leads to a later one."""
-    link = house.workdir.root / "last-passed"
-    with lock(house.workdir.lock("last-passed"), what="a link", wait_s=_LINK_S):
-        here = link.resolve()
-        later = [one for one in house.workdir.versions() if place_of(one) > place_of(run.version)]
-        if not any(house.workdir.run(one).path.resolve() == here for one in later):
-            symlink(link, os.path.relpath(run.path, house.workdir.root))
 
 
 def _stages(
@@ -191,9 +177,3 @@ def parse_overrides(given: list[str]) -> dict[str, Path]:
             raise BadInput(f"there is no directory {path}", where=f"--override {name}")
         found[name] = Path(path).resolve()
     return found
-
-
-def print_result(run: RunDir, name: str) -> None:
-    """Print a stage's result as it lies in the run's directory."""
-    with suppress(FileNotFoundError):
-        print(run.file(name).read_text(), end="")

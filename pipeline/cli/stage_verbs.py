@@ -2,7 +2,8 @@
 """The verbs that give one stage of a run by hand: ``base``, ``resolve``, ``build`` and so on.
 
 ``base`` and ``resolve`` begin a run of their own unless one is named; the others take up the
-newest that has what they need.
+newest that has what they need. Under a master each is a process of its own, so that a verb imports
+what it needs itself.
 """
 
 import argparse
@@ -12,14 +13,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from pipeline.cli import building, chain, composing, push_verbs
 from pipeline.cli.holds import begun, cancel, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage
-from pipeline.cli.record import read_cancel, read_record
+from pipeline.cli.record import note_passed, read_cancel, read_record
 from pipeline.cli.repair import end_run, locked
-from pipeline.cli.runs import note_passed, parse_overrides, print_result
+from pipeline.cli.results import print_result
 from pipeline.cli.terminal import live
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
@@ -31,12 +31,17 @@ Options = argparse.Namespace
 
 def do_base(options: Options) -> int:
     """Import the base."""
+    from pipeline.cli import chain
+
     work = partial(chain.base, refresh=options.refresh)
     return _do(options, "base", work, new=True)
 
 
 def do_resolve(options: Options) -> int:
     """Pin every source, or make the run of a push."""
+    from pipeline.cli import chain, push_verbs
+    from pipeline.cli.runs import parse_overrides
+
     if options.push is not None:
         return push_verbs.do_resolve_push(options)
     named = {"all": None, "none": frozenset[str]()}
@@ -53,6 +58,8 @@ def do_resolve(options: Options) -> int:
 
 def do_build(options: Options) -> int:
     """Build what the plan says, or the components that are named."""
+    from pipeline.cli import building
+
     force = frozenset(options.force)
     if not options.component:
         work = partial(building.build, force=force, retry=options.retry)
@@ -64,12 +71,16 @@ def do_build(options: Options) -> int:
 
 def do_compose(options: Options) -> int:
     """Make trees."""
+    from pipeline.cli import composing
+
     work = partial(composing.compose, targets=options.target, wait_s=options.wait)
     return _do(options, "compose", work, result="trees")
 
 
 def do_disk(options: Options) -> int:
     """Make disks."""
+    from pipeline.cli import chain
+
     trees = (*options.tree, *options.target)
     work = partial(chain.disk, targets=trees, full=options.full)
     return _do(options, "disk", work, result="disks", share=trees)
@@ -77,6 +88,8 @@ def do_disk(options: Options) -> int:
 
 def do_test(options: Options) -> int:
     """Boot trees and run suites on them."""
+    from pipeline.cli import chain
+
     trees = [options.tree] if options.tree else []
     suite = options.only or options.suite
     work = partial(chain.test, trees=trees, suite=suite)
@@ -85,11 +98,15 @@ def do_test(options: Options) -> int:
 
 def do_judge(options: Options) -> int:
     """Tell what the gate makes of the verdicts."""
+    from pipeline.cli import chain
+
     return _do(options, "judge", chain.judge)
 
 
 def do_promote(options: Options) -> int:
     """Move ``buildmaster`` if the gate passed."""
+    from pipeline.cli import chain
+
     return _do(options, "promote", chain.promote)
 
 
@@ -182,7 +199,7 @@ def do_end(options: Options) -> int:
         record = replace(record, ended=time.time(), ending=ending, message=message)
         end_run(house, run, record, gives_up=True)
         if ending is RunEnding.PASSED:
-            note_passed(house, run)
+            note_passed(house.workdir, run)
         house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
     if options.json:
         print_result(run, "run")

@@ -21,7 +21,7 @@ from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.passage import Passage
 from pipeline.cli.repair import locked
-from pipeline.cli.runs import print_result
+from pipeline.cli.results import print_result
 from pipeline.cli.terminal import live
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import file_sink

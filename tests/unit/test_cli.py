@@ -3,6 +3,8 @@
 
 import errno
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,11 @@ def test_what_still_runs_is_told_where_nobody_sees_it_as_it_comes() -> None:
     sink = TerminalSink(out)
     with live(sink, still_s=0.01), Log(sink).step("wait for zlib", about="png"):
         wait_until(lambda: "… still png: wait for zlib, 0 s" in out.getvalue())
+
+
+def test_the_verbs_of_stages_load_no_stage_before_one_is_given() -> None:
+    # Under a master each stage of a run is a process, which pays for all that is imported.
+    code = "import pipeline.cli.stage_verbs, sys; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"pipeline.stages.build", "pipeline.stages.promote", "sqlalchemy", "pydantic"}
+    assert heavy.isdisjoint(said.stdout.split())
