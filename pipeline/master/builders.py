@@ -8,9 +8,11 @@ Runs have workers of their own: they wait for others much, and must not keep the
 from collections.abc import Sequence
 from typing import Any
 
-from buildbot.plugins import schedulers, util, worker
+from buildbot.plugins import util, worker
 
+from pipeline.master.asking import make_asking
 from pipeline.master.book import Book
+from pipeline.master.fair import RankedTriggerable
 from pipeline.master.policies import first_slot_for_oldest, last_slot_first, parent_alive
 from pipeline.master.run_steps import RUN, Begin
 from pipeline.master.scheduler import PUSHES, PushScheduler
@@ -29,10 +31,10 @@ def make_workers(settings: MasterSettings) -> list[Any]:
     return [*slots, worker.LocalWorker(HOST, max_builds=1)]
 
 
-def make_schedulers() -> list[Any]:
-    """Make what starts runs, and what their steps trigger."""
-    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in TRIGGERED]
-    return [PushScheduler(name=PUSHES, builderNames=["run"]), *triggered]
+def make_schedulers(book: Book) -> list[Any]:
+    """Make what starts runs, what people ask for, and what the steps of runs trigger."""
+    triggered = [RankedTriggerable(name=name, builderNames=[name]) for name in TRIGGERED]
+    return [PushScheduler(name=PUSHES, builderNames=["run"]), *make_asking(book), *triggered]
 
 
 def make_builders(book: Book) -> list[Any]:
