@@ -133,7 +133,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
     house = passage.house
     with passage.stage("disk", *targets):
         manifest = passage.manifest
-        key = house.keyring.export()
+        key = house.clients_key()
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
@@ -212,6 +212,17 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
             "did not pass",
         )
+
+
+def hear(passage: Passage, result: SuiteResult) -> None:
+    """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
+    with passage.stage("test", *part_of_test([result.tree], result.suite)):
+        passage.house.ledger.record_suite(passage.run.version, result)
+        passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
+        passage.tell(f"{result.tree} {_heard(result)}")
+        error = _as_error(result)
+        if error is not None:
+            raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
 
 
 def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.building.schedule import LOCK_PREFIX
+from pipeline.stages.disk import half_made, remove_half_made
 from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.refs import RefName, name_of_part
@@ -87,8 +88,9 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
 
 
 def _unlock(house: House) -> None:
-    """Remove the locks of builds, one for each recipe that was ever built: nobody has one now."""
-    for path in (house.workdir.cache / "locks").glob(f"{LOCK_PREFIX}*.lock"):
+    """Remove the locks of builds and disks, one for each that was ever made: nobody has one now."""
+    locks = (house.workdir.cache / "locks").glob(f"{LOCK_PREFIX}*.lock")
+    for path in (*locks, *house.workdir.disks.glob(".*.lock")):
         path.unlink()
 
 
@@ -132,6 +134,13 @@ def _disks(house: House, runs: list[RunDir]) -> Iterator[Item]:
     for path in everything:
         if path.suffix == ".qcow2" and path.name.partition("-")[0] in commits:
             commits |= {one.name.partition("-")[0] for one in below(path)}
+    for path in half_made(house.workdir.disks):
+        yield Item(
+            what=f"half of disk {path.name.lstrip('.')}",
+            why="whoever made it was killed",
+            size=_size(path),
+            remove=partial(remove_half_made, path),
+        )
     for path in everything:
         if path.name.startswith(".") or path.name.partition("-")[0] in commits:
             continue

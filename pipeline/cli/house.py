@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
     from pipeline.words.manifest import Manifest
 
 SETTINGS = "ostci.toml"
+CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
 _KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
 
@@ -180,6 +181,11 @@ class House:
         keyring = Keyring(self.workdir.keys, log=self.log)
         keyring.ensure(f"{self.manifest.osname} (ostci)")
         return keyring
+
+    def clients_key(self) -> bytes:
+        """Tell the public key that clients trust: on a worker the master's, which is fetched."""
+        fetched = self.workdir.keys / CLIENTS_KEY
+        return fetched.read_bytes() if fetched.is_file() else self.keyring.export()
 
     def command(self, *words: str) -> str:
         """Write an ``ostci`` command on this work directory, to be pasted."""

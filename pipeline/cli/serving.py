@@ -57,14 +57,22 @@ def serving(house: House, address: str) -> Iterator[str]:
         "repo": Mount(root=house.archive.path, only=_SERVED, listed=False, repository=True),
         "runs": Mount(root=workdir.runs),
     }
-    for name in ("verdicts", "verdicts.json", "verdicts.json.asc"):
+    # The key is a file: it changes while this serves.
+    for name in ("verdicts", "verdicts.json", "verdicts.json.asc", publish_key(house)):
         mounts[name] = Mount(root=workdir.published / name)
-    pages = {f"{osname}.gpg": house.keyring.export()}
+    pages: dict[str, bytes] = {}
     # The settings name the address that we listen on, which is known only then.
     site = Site(mounts=mounts, pages=pages, title=osname)
     with static_http.serving(address, site, log=house.log) as url:
         pages[f"{osname}.conf"] = remote_settings(house, url).encode()
         yield url
+
+
+def publish_key(house: House) -> str:
+    """Put the keys that sign where they are served; tells the file's name."""
+    name = f"{house.manifest.osname}.gpg"
+    write_bytes(house.workdir.published / name, house.keyring.export())
+    return name
 
 
 def remote_settings(house: House, url: str) -> str:

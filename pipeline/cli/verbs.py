@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cli.worker_verbs import WORKER_VERBS
+
 Parser = argparse.ArgumentParser
 _Options = Callable[[Parser], None]
 _VIA = ("poll", "hook", "force", "base", "manifest", "try")
@@ -26,7 +28,7 @@ def build_parser(version: str) -> Parser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for name, module, words, example, options in _VERBS:
+    for name, module, words, example, options in (*_VERBS, *WORKER_VERBS):
         verb = verbs.add_parser(
             name,
             help=words,
@@ -314,6 +316,28 @@ def _clean(parser: Parser) -> None:
     _wait(parser)
 
 
+def _backup(parser: Parser) -> None:
+    parser.add_argument("directory", type=Path, help="best on another disk; brought up to date")
+    parser.add_argument("--no-fsck", action="store_true", help="do not read all of it at the end")
+    _wait(parser)
+
+
+def _restore(parser: Parser) -> None:
+    parser.add_argument("backup", type=Path, help="what ostci backup made")
+    parser.add_argument("directory", type=Path, help="the new work directory")
+
+
+def _key(parser: Parser) -> None:
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="list",
+        choices=("list", "rotate", "retire"),
+        help="rotate: a new key signs, too; retire: the newest alone signs",
+    )
+    _wait(parser)
+
+
 _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "init",
@@ -473,6 +497,27 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "bring up a Buildbot master and its worker, and keep them up",
         "ostci -C work up --port 8010",
         _up,
+    ),
+    (
+        "backup",
+        "backup",
+        "copy ledger, commits, keys, secrets and runs to another place",
+        "ostci -C work backup /mnt/ostci-backup",
+        _backup,
+    ),
+    (
+        "restore",
+        "backup",
+        "make a work directory of a backup",
+        "ostci restore /mnt/ostci-backup work",
+        _restore,
+    ),
+    (
+        "key",
+        "keys",
+        "list the signing keys, or change from one to the next",
+        "ostci -C work key rotate",
+        _key,
     ),
     (
         "doctor",

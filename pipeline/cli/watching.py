@@ -70,6 +70,10 @@ def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manife
     try:
         manifest = house.manifest
     except BadInput as error:
+        if house.settings.manifest.is_file():
+            recorded += watch_stage.note_refused_manifest(
+                house.settings.manifest, str(error), pushes=pushes
+            )
         good = last_good or (known.manifest if known else None)
         if good is None:
             raise

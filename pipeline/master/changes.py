@@ -23,7 +23,7 @@ from pipeline.master.looking import Looked, Looking, Seen
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
-from pipeline.words.push import Via
+from pipeline.words.push import MANIFEST, Via
 from pipeline.words.watch import Asked, due_urls, failed
 
 _AT_ONCE = 8
@@ -103,8 +103,23 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     @defer.inlineCallbacks
     def _see(self) -> Any:
         seen: Seen = yield threads.deferToThread(self._looking.see)
-        self._tell(seen.problem)
+        if seen.problem != self._problem:
+            self._problem = seen.problem
+            log.msg(seen.problem or "the manifest is good again")
+            if seen.problem:
+                yield self._show(seen.problem)
         return seen
+
+    def _show(self, problem: str) -> Any:
+        """Put it among the changes on the page; there is no build that could say it."""
+        return self.master.data.updates.addChange(
+            author="ostci watch",
+            comments=problem,
+            repository=str(self._book.settings.manifest),
+            project=MANIFEST,
+            category="refused",
+            files=[],
+        )
 
     def poke(self, urls: Iterable[str]) -> None:
         """Look soon at the repositories that these addresses are of; others are not ours."""
@@ -179,11 +194,6 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._asked[url] = after
         pause_s = after.due - now
         log.msg(f"{url} does not answer ({after.failures}), next in {pause_s:.0f} s: {error}")
-
-    def _tell(self, problem: str) -> None:
-        if problem != self._problem:
-            self._problem = problem
-            log.msg(problem or "the manifest is good again")
 
     def describe(self) -> str:
         """Say in a line what this is, and what is wrong."""

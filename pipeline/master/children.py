@@ -26,7 +26,9 @@ from twisted.python.failure import Failure
 
 from pipeline.master.book import Book
 from pipeline.master.fair import PRIORITY
+from pipeline.master.policies import TRY
 from pipeline.master.steps import stopped_result
+from pipeline.words.push import Via
 
 LONGEST_NAME = 70
 
@@ -141,6 +143,8 @@ class Children(steps.Trigger):
         properties.setProperty("reason", child.name, "run")
         asker, priority = yield self.book.fair.begin(self.book, self.getProperty("push"))
         properties.setProperty(PRIORITY, priority, "run")
+        if self.getProperty("via") == Via.TRY:
+            properties.setProperty(TRY, True, "run")
         scheduler = self.getSchedulerByName(child.scheduler)
         ids, done = scheduler.trigger(
             waited_for=True,

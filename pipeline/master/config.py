@@ -15,6 +15,7 @@ from pipeline.master.builders import make_builders, make_schedulers, make_worker
 from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.reconciler import NAME, Reconciler
+from pipeline.master.telling import told_services
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import Ending
 from pipeline.words.manifest_text import read_manifest
@@ -38,13 +39,14 @@ class Pipeline(ConfiguratorBase):
         book = Book(settings)
         self.protocols["pb"] = {"port": f"tcp:{settings.worker_port}:interface={_LOCAL}"}
         self.protocols["null"] = {}
-        self.workers += make_workers(settings)
+        self.workers += make_workers(book)
         self.schedulers += make_schedulers(book)
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
         config_dict.setdefault("services", []).extend(
             [Reconciler(name=NAME, book=book), Bell(name=BELL, book=book)]
         )
+        config_dict["services"] += told_services(settings, _osname(settings.manifest))
         config_dict.update(_fixed(settings))
         bound_bodies()
         self.www.update(_page(settings))

@@ -15,7 +15,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.master_home import environment
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.stages import watch
-from pipeline.words.errors import Ending, Trouble
+from pipeline.words.errors import BadInput, Ending, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
 from pipeline.words.push import Via, heads_of
@@ -27,8 +27,8 @@ _RECORD_S = 1800.0
 class Seen:
     """What the manifest is at the moment: URL → branches that are followed.
 
-    ``changed``: it is another one than when it was last recorded. ``problem``: its file is not
-    good, and the last good one is in force.
+    ``changed``: its file is another than when it was last recorded. ``problem``: that is not good,
+    and the last good one is in force.
     """
 
     branches: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -85,7 +85,9 @@ class Looking:
             if self._manifest is not None:
                 self._seen = Seen(branches=_branches(self._manifest))
         force = "nothing is watched" if self._manifest is None else "the last good one is in force"
-        self._seen = replace(self._seen, problem=f"the manifest is broken, {force}: {why}")
+        problem = f"the manifest is broken, {force}: {why}"
+        changed = self._seen.changed or problem != self._seen.problem
+        self._seen = replace(self._seen, problem=problem, changed=changed)
         return self._seen
 
     def _newest(self) -> Manifest | None:
@@ -124,7 +126,7 @@ class Looking:
         env = {**environment(), "PATH": self._settings.path}
         done = process.run(argv, log=self._log, env=env, deadline_s=_RECORD_S, ok=())
         last = "; ".join(done.error_text.splitlines()[-3:])
-        if not done.text.startswith("{"):
+        if not done.text.startswith("{") and done.code != BadInput.exit_code:
             hint = f"ostci -C {self._settings.workdir.root} watch --once"
             raise Trouble(f"pushes could not be recorded: {last}", hint=hint)
         return last if done.code else ""

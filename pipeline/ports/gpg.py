@@ -23,6 +23,8 @@ from pipeline.words.errors import Trouble
 _DEADLINE_S = 120.0
 # sockaddr_un has 108 bytes with the zero; the agent's longest name is S.gpg-agent.browser.
 _LONGEST_HOME = 107 - len("/S.gpg-agent.browser")
+_CHOSEN = "signing-keys"
+"""Names the keys that sign, oldest first; written when there is more than one to choose from."""
 _SETTINGS = """\
 # Written by ostci. A gpg that outlives its master (ostree starts some) must not start a daemon that
 # would take the place of the agent that comes next. By hand: gpg-agent --homedir HERE --daemon.
@@ -54,18 +56,46 @@ class Keyring:
                 self._make(name)
         return self.fingerprint
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """The fingerprint of the key; raises Trouble where there is none."""
+        """The fingerprint of the key that the field knows; raises Trouble where there is none."""
+        return self.fingerprints[0]
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The keys that sign, oldest first: two while one takes the place of the other."""
+        chosen = self.home / _CHOSEN
+        if chosen.is_file():
+            return tuple(chosen.read_text().split())
         found = self._find()
         if found is None:
             raise Trouble(f"no signing key in {self.home}", hint="ostci run makes one")
-        return found
+        return (found,)
+
+    def add(self, name: str) -> str:
+        """Make one more key, which signs beside the others from now on; tells its fingerprint."""
+        before = self.fingerprints
+        with lock(self.home / ".ostci.lock", what="making a signing key", wait_s=_DEADLINE_S):
+            known = set(self._list())
+            self._make(name)
+            (new,) = set(self._list()) - known
+            self._choose((*before, new))
+        return new
+
+    def retire(self) -> tuple[str, ...]:
+        """Let the newest key alone sign; tells those that no longer do."""
+        *old, newest = self.fingerprints
+        self._choose((newest,))
+        return tuple(old)
+
+    def _choose(self, fingerprints: tuple[str, ...]) -> None:
+        write_text(self.home / _CHOSEN, "".join(f"{one}\n" for one in fingerprints))
+        self.__dict__.pop("fingerprints", None)
 
     def export(self) -> bytes:
-        """Write out the public key, in the binary form that clients import."""
+        """Write out the public keys that sign, in the binary form that clients import."""
         with self._short_home() as home:
-            argv = self._gpg(home, "--export", self.fingerprint)
+            argv = self._gpg(home, "--export", *self.fingerprints)
             return process.run(argv, log=self.log, deadline_s=_DEADLINE_S).stdout
 
     def sign_text(self, text: str) -> str:
@@ -104,20 +134,22 @@ class Keyring:
         """Tell the fingerprint of the first key whose secret half is in the home."""
         if not (self.home / "private-keys-v1.d").is_dir():
             return None
-        # Listing public keys needs no agent. Ours are made by us, so each has its secret half.
+        found = self._list()
+        return found[0] if found else None
+
+    def _list(self) -> list[str]:
+        """List the fingerprints of all keys; ours are made by us, so each has its secret half."""
+        # Listing public keys needs no agent.
         with self._short_home() as home:
             argv = self._gpg(home, "--with-colons", "--list-keys")
             listed = process.run(argv, log=self.log, ok=(0, 2), deadline_s=_DEADLINE_S).text
-        for line in listed.splitlines():
-            fields = line.split(":")
-            if fields[0] == "fpr":
-                return fields[9]
-        return None
+        rows = [line.split(":") for line in listed.splitlines()]
+        return [fields[9] for fields in rows if fields[0] == "fpr"]
 
     def _make(self, name: str) -> None:
         self.log.detail(f"a signing key for {name} is made in {self.home}")
         with self.unlocked() as home:
-            options = ["--passphrase", "", "--quick-generate-key"]
+            options = ["--passphrase", "", "--yes", "--quick-generate-key"]
             argv = self._gpg(home, *options, "--", name, "ed25519", "sign", "never")
             process.run(argv, log=self.log, deadline_s=_DEADLINE_S)
 
@@ -132,9 +164,10 @@ class Keyring:
             yield self.home
             return
         with tempfile.TemporaryDirectory(prefix="ostci-gpg-", dir="/tmp") as short:
-            link = Path(short) / "home"
-            link.symlink_to(self.home.absolute())
-            yield link
+            # The directory above: ostree opens the home itself without following a link.
+            link = Path(short) / "above"
+            link.symlink_to(self.home.absolute().parent)
+            yield link / self.home.name
 
     @contextmanager
     def _agent(self, home: Path) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, func, insert, select, update
 
 from pipeline.ports import ledger_tables as tables
+from pipeline.ports.ledger_counts import Counts, read_counts
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, TreeRow, VerdictRow
@@ -143,6 +144,11 @@ class Ledger:
             yield Sitting(connection)
 
     # Reading
+
+    def counts(self) -> Counts:
+        """Count what is here, for figures."""
+        with self._database.reading() as connection:
+            return read_counts(connection)
 
     def verdicts(self, commit: str) -> dict[str, Verdict]:
         """Tell the newest verdict of each suite on a commit."""

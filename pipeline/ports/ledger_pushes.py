@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
@@ -22,6 +22,7 @@ from pipeline.words.wish import Wish
 
 _PUSH = tables.push
 _HEAD = tables.head
+_HAS_NO_RUN = (PushState.SUPERSEDED, PushState.REFUSED)
 
 
 class PushLedger:
@@ -47,18 +48,32 @@ class PushLedger:
         Nothing is recorded where it is known to be there already, or has moved to elsewhere than
         where the pushes begin since they were made up: whoever looks again sees it right.
         """
-        key = (_HEAD.c.url == url) & (_HEAD.c.branch == branch)
-        now = time.time()
+        begin = pushes[0].before if pushes else None
         with self._database.writing() as connection:
-            known = connection.execute(select(_HEAD.c.revision).where(key)).scalar()
-            if known == revision or (known is not None and pushes and pushes[0].before != known):
+            if not _move(connection, url, branch, revision, begin):
                 return ()
-            values = {"revision": revision, "seen": now}
-            if known is None:
-                connection.execute(insert(_HEAD).values(url=url, branch=branch, **values))
-            else:
-                connection.execute(update(_HEAD).where(key).values(**values))
+            now = time.time()
             return tuple(_add(connection, push, now) for push in pushes)
+
+    def note_refused(self, push: NewPush, message: str) -> tuple[Push, ...]:
+        """Record a push of which nothing can be made; once, as long as it stays where it is."""
+        key = (push.url, f"{push.component}:refused")
+        with self._database.writing() as connection:
+            if not _move(connection, *key, push.after):
+                return ()
+            made = _add(connection, push, time.time())
+            values = {"state": PushState.REFUSED, "message": message, "ended": time.time()}
+            connection.execute(_set(made.id).values(values))
+            return (_one(connection, made.id),)
+
+    def forget_refused(self, url: str, component: str) -> None:
+        """Have the same push recorded again when it comes back: what is there now is good."""
+        key = (_HEAD.c.url == url) & (_HEAD.c.branch == f"{component}:refused")
+        with self._database.reading() as connection:
+            if connection.execute(select(_HEAD.c.revision).where(key)).first() is None:
+                return
+        with self._database.writing() as connection:
+            connection.execute(delete(_HEAD).where(key))
 
     # Writing
 
@@ -71,11 +86,11 @@ class PushLedger:
         """Record that its run begins, or begins once more; tells the attempt's number, from 1.
 
         Raises BadInput for a push that has its ending already, unless it is to be done ``again``;
-        one that was superseded is in the run of another.
+        one that was superseded is in the run of another, and one that was refused in none.
         """
         with self._database.writing() as connection:
             push = _one(connection, id)
-            if not push.is_open and (not again or push.state is PushState.SUPERSEDED):
+            if not push.is_open and (not again or push.state in _HAS_NO_RUN):
                 raise BadInput(f"push {id} is {_why_over(push)}", hint="ostci pushes lists them")
             values = {
                 "state": PushState.RUNNING,
@@ -162,6 +177,22 @@ class PushLedger:
         return sorted(found, key=lambda push: push.id)
 
 
+def _move(
+    connection: Connection, url: str, branch: str, revision: str, begin: str | None = None
+) -> bool:
+    """Write down where a head is; tells whether that is news, and no news of elsewhere."""
+    key = (_HEAD.c.url == url) & (_HEAD.c.branch == branch)
+    known = connection.execute(select(_HEAD.c.revision).where(key)).scalar()
+    if known == revision or (known is not None and begin is not None and begin != known):
+        return False
+    values = {"revision": revision, "seen": time.time()}
+    if known is None:
+        connection.execute(insert(_HEAD).values(url=url, branch=branch, **values))
+    else:
+        connection.execute(update(_HEAD).where(key).values(**values))
+    return True
+
+
 def _add(connection: Connection, push: NewPush, now: float) -> Push:
     row = {
         "component": push.component,
@@ -206,4 +237,6 @@ def _push(row: Any) -> Push:
 def _why_over(push: Push) -> str:
     if push.superseded_by is not None:
         return f"superseded by push {push.superseded_by}"
+    if push.state is PushState.REFUSED:
+        return f"refused: {push.message}"
     return f"over: {push.state}"

@@ -14,6 +14,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
 
 import errno
 import importlib.metadata
+import importlib.util
 import os
 import socket
 import sys
@@ -30,7 +31,7 @@ from pipeline.words.errors import Trouble
 _UPGRADE_S = 300.0
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
-_LONGEST_LINE = 1024**2
+LONGEST_LINE = 1024**2
 _MASTER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
 from buildbot.master import BuildMaster
@@ -71,8 +72,22 @@ class Home:
     master: Path
     worker: Path
 
+    @property
+    def dock(self) -> Path:
+        """Where the dock begins; it writes nothing."""
+        return self.master
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What is to be kept up."""
+        return ("master", "worker", *(("dock",) if self.settings.remote.workers else ()))
+
     def argv(self, name: str) -> list[str | Path]:
-        """Write the command that stays in the foreground as the ``master`` or the ``worker``."""
+        """Write the command that stays in the foreground: ``master``, ``worker`` or ``dock``."""
+        if name == "dock":
+            module = [sys.executable, "-m", "pipeline.cli.main"]
+            work = str(self.settings.workdir.root)
+            return [*module, "-C", work, "dock", "--dir", self.master]
         place = getattr(self, name)
         return [
             twistd(),
@@ -83,11 +98,12 @@ class Home:
         ]
 
 
-def twistd() -> Path:
+def twistd(extra: str = "master") -> Path:
     """Find the program that both are run by; raises Trouble where Buildbot is not installed."""
     found = Path(sys.executable).with_name("twistd")
-    if not found.is_file() or not Path(sys.executable).with_name("buildbot").is_file():
-        raise Trouble("Buildbot is not installed here", hint="pip install 'ostci[master]'")
+    wanted = "buildbot" if extra == "master" else "buildbot_worker"
+    if not found.is_file() or importlib.util.find_spec(wanted) is None:
+        raise Trouble("Buildbot is not installed here", hint=f"pip install 'ostci[{extra}]'")
     return found
 
 
@@ -120,7 +136,7 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
         names=(*settings.run_slots, *settings.work_slots),
         home=str(worker),
         port=worker_port,
-        line=_LONGEST_LINE,
+        line=LONGEST_LINE,
     )
     write_text(worker / "buildbot.tac", text)
     _upgrade(master, log)

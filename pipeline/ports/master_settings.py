@@ -14,12 +14,17 @@ people::
     silent = 1200       # seconds without output after which a command is stopped
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
+    keep-logs = 90      # days that the logs of builds are kept
+    keep-builds = 365   # days that Buildbot's own record of builds is kept
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
+``[master.remote]`` is of workers on other machines, see ``remote_settings``.
+
 Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
 ``user-NAME``, and ``hook-github``, ``hook-gitlab``, ``hook-gitea``, ``hook-plain``. A kind of hook
-without its secret does not exist.
+without its secret does not exist. Who is told of pushes is in ``[master.report]``, see
+``report_settings``.
 """
 
 import os
@@ -32,6 +37,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import write_text
+from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
+from pipeline.ports.report_settings import Receiver, check_report, read_receivers
 from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import BadInput
 
@@ -41,6 +48,7 @@ ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
+_DAYS = ("keep-logs", "keep-builds")
 _WORDS = ("url", "path")
 
 
@@ -70,6 +78,11 @@ class MasterSettings:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     hooks: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Kind of hook → its secret."""
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
+    receivers: tuple[Receiver, ...] = ()
+    """Who is told of pushes."""
+    keep_logs: int = 90
+    keep_builds: int = 365
 
     @property
     def run_slots(self) -> tuple[str, ...]:
@@ -80,6 +93,11 @@ class MasterSettings:
     def work_slots(self) -> tuple[str, ...]:
         """Names of the workers that build components, make disks and boot them."""
         return tuple(f"work-{number}" for number in range(1, self.slots + 1))
+
+    @property
+    def remote_slots(self) -> tuple[str, ...]:
+        """Names of the slots of workers on other machines."""
+        return tuple(name for one in self.remote.workers for name in one.slot_names)
 
     @property
     def ledger_url(self) -> str:
@@ -99,6 +117,14 @@ def read_master_settings(home: Path) -> MasterSettings:
     users = table.get("users", {})
     port = _port(place, "port", home, MasterSettings.port)
     given: dict[str, Any] = {key: table[key] for key in (*_NUMBERS, *_WORDS) if key in table}
+    if "remote" in table:
+        given["remote"] = read_remote_settings(
+            table["remote"],
+            home,
+            where=str(work / "ostci.toml"),
+            secret=lambda name: _secret(home, name),
+        )
+    given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
@@ -112,6 +138,11 @@ def read_master_settings(home: Path) -> MasterSettings:
         users=users,
         passwords={user: _secret(home, f"user-{user}") for user in users},
         hooks={kind: found for kind in HOOKS if (found := _optional(home, f"hook-{kind}"))},
+        receivers=read_receivers(
+            table.get("report", {}),
+            secret=lambda name: _secret(home, name),
+            optional=lambda name: _optional(home, name),
+        ),
         **given,
     )
 
@@ -148,7 +179,7 @@ def _check(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise BadInput("master is a table: [master]", where=where)
     for key, value in table.items():
-        if key in _NUMBERS:
+        if key in (*_NUMBERS, *_DAYS):
             if type(value) is not int or value < 1:
                 raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
         elif key in _WORDS:
@@ -156,8 +187,12 @@ def _check(table: Any, where: str) -> None:
                 raise BadInput(f"master.{key} wants a text, not {value!r}", where=where)
         elif key == "users":
             _check_users(value, where)
+        elif key == "remote":
+            continue  # it checks itself
+        elif key == "report":
+            check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_WORDS, "users"))
+            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

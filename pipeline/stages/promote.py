@@ -25,13 +25,22 @@ from pipeline.stages.promoting.move import (
     show,
 )
 from pipeline.stages.promoting.published import Publisher
+from pipeline.stages.promoting.resign import sign_again
 from pipeline.stages.promoting.rule import Candidate, Decision, violations
 from pipeline.stages.promoting.summary import retired_deltas
 from pipeline.words.manifest import Manifest, Target
 from pipeline.words.refs import Commit, RefName, buildmaster_ref, compose_ref
 from pipeline.words.tree import Tree
 
-__all__ = ["PromoteRequest", "PromoteResult", "mend", "promote", "retired_deltas", "violations"]
+__all__ = [
+    "PromoteRequest",
+    "PromoteResult",
+    "mend",
+    "promote",
+    "retired_deltas",
+    "sign_again",
+    "violations",
+]
 
 _WAIT_S = 900.0
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.ports.files import sha256_file
 from pipeline.ports.git import Mirrors
 from pipeline.ports.git_heads import read_heads
 from pipeline.ports.git_history import read_history
@@ -149,7 +150,26 @@ def note_manifest(
     pushed all the same.
     """
     digest = keep_manifest(directory, manifest)
+    pushes.forget_refused(str(path), MANIFEST)
     return _note(str(path), MANIFEST, Via.MANIFEST, known, digest, pushes)
+
+
+def note_refused_manifest(path: Path, why: str, *, pushes: PushLedger) -> tuple[Push, ...]:
+    """Record the push of a manifest with an error; once, however often it is looked at.
+
+    Raises OSError where the file cannot be read: nobody pushed that.
+    """
+    digest = sha256_file(path)
+    known = pushes.heads().get((str(path), f"{MANIFEST}:"), "")
+    made = NewPush(
+        component=MANIFEST,
+        url=str(path),
+        branch="",
+        before=known,
+        after=digest,
+        via=Via.MANIFEST,
+    )
+    return pushes.note_refused(made, why)
 
 
 def note_base(name: str, key: str, known: str, *, pushes: PushLedger) -> tuple[Push, ...]:

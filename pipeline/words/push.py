@@ -36,13 +36,17 @@ class Via(StrEnum):
 
 
 class PushState(StrEnum):
-    """How far a push got; ``done``: its run has an ending, whichever that is."""
+    """How far a push got; ``done``: its run has an ending, whichever that is.
+
+    ``refused``: nothing can be made of it, as of a manifest with an error, and it has no run.
+    """
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     SUPERSEDED = "superseded"
     TROUBLE = "trouble"
+    REFUSED = "refused"
 
 
 OPEN = (PushState.WAITING, PushState.RUNNING)

@@ -127,13 +127,22 @@ def test_a_manifest_that_changes_is_a_push_and_a_broken_one_leaves_the_last_good
     seen = town.repos["png"].commit("seen")
     found = watch(town)
     assert isinstance(found.problems["manifest"], BadInput)
-    assert [push.after for push in found.pushes] == [seen]
+    assert [push.after for push in found.pushes if push.component == "png"] == [seen]
+    (refused,) = (push for push in found.pushes if push.component == "manifest")
+    assert refused.state is PushState.REFUSED and refused.run is None
+    assert "os.yaml:2:1: " in refused.message
+    assert watch(town).pushes == (), "it is told once"
+    told = town.ostci("pushes")
+    assert "refused" in told and "os.yaml:2:1: " in told
+    assert "refused: " in town.ostci("run", "--push", str(refused.id), code=2)
     town.add("new")
     town.write_manifest("zlib", "png", "hello", "new")
     (push,) = watch(town).pushes
     assert (push.component, push.via) == ("manifest", Via.MANIFEST)
     told = town.json("resolve", "--push", str(push.id))
     assert "new" in town.pins(told["run"])
+    (town.root / "os.yaml").write_text("broken: [\n")
+    assert [one.state for one in watch(town).pushes] == [PushState.REFUSED], "it is news again"
 
 
 def test_a_manifest_edited_before_anybody_watched_is_pushed(town: Town) -> None:

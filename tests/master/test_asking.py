@@ -78,6 +78,8 @@ def test_a_try_from_the_page_is_judged_and_not_promoted(up: FakeUp) -> None:
     )
     up.wait_ended(push)
     assert calls_of(up, push)[-2:] == ["judge", "end"]
+    suite = up.builds("suite/x86_64-runtime/smoke")[-1]
+    assert suite["props"]["try"] is True, "workers of the pool for tries may do it"
     assert "promote" not in calls_of(up, push)
 
 

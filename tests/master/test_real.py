@@ -51,7 +51,28 @@ def test_a_git_push_becomes_a_promoted_tree(tmp_path: Path) -> None:
         assert record["promoted"] == properties["commits"]
         (suite,) = up.builds("suite/x86_64-runtime/smoke")
         assert suite["props"]["run"] == done.run
+        check_broken_manifest(up)
     work.check_whole()
+
+
+def check_broken_manifest(up: Up) -> None:
+    """A manifest with an error is told on its push and on the page, and takes nothing down."""
+    path = up.work.sample.manifest
+    good = path.read_text()
+    path.write_text(good.replace("osname:", "osnaem:"))
+    up.wait(lambda: up.ledger.pushes.newest(1)[0].state is PushState.REFUSED, "it is refused")
+    (refused,) = up.ledger.pushes.newest(1)
+    assert "unknown key 'osnaem', did you mean 'osname'?" in refused.message
+    up.wait(lambda: "osnaem" in newest_change(up)["comments"], "the page says it")
+    assert newest_change(up)["comments"].startswith("the manifest is broken, the last good one")
+    path.write_text(good)
+    (up.work.sample.repository("greeting") / "NEWS").write_text("still here\n")
+    after = up.work.sample.push("greeting", "still watched")
+    up.wait(lambda: up.ledger.pushes.newest(1)[0].after == after, "others are watched on")
+
+
+def newest_change(up: Up) -> dict[str, Any]:
+    return dict(up.get("changes?limit=1&order=-changeid")["changes"][0])
 
 
 def watched(up: Up, component: str) -> bool:

@@ -19,9 +19,12 @@ from typing import Any
 from pipeline.ports.files import remove_tree, write_text
 from pipeline.words.errors import Interrupted
 from tests.killing import Killing
+from tests.killing_master import VICTIMS, MasterKilling
 
 TOP = Path(__file__).resolve().parents[2]
 KILLS = 100
+MASTER_KILLS = 150
+"""Fifty each of master, worker and supervisor."""
 _STOPPED = "stopped; the same command goes on from here"
 
 
@@ -63,12 +66,31 @@ def kill(state: State, count: int) -> Generator[str, None, None]:
         remove_tree(root)
 
 
+def kill_master(state: State, count: int) -> Generator[str, None, None]:
+    """Kill master, worker and supervisor in turn while pushes are on their way."""
+    if state.count("kill-master") >= count:
+        return
+    root = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
+    try:
+        with MasterKilling(root) as killing:
+            while (number := state.count("kill-master")) < count:
+                victim = VICTIMS[number % len(VICTIMS)]
+                hit = killing.kill_once(victim, random.Random(number))
+                state.add("kill-master", asdict(hit))
+                told = f"{victim} after {hit.after_s:.1f} s, up again in {hit.up_s:.1f} s"
+                yield f"kill {number + 1} of {count}: {told}"
+        killing.work.check_whole()
+    finally:
+        remove_tree(root)
+
+
 def main() -> int:
     """Go on with every campaign until its end or the given time."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak", description=__doc__, epilog="example: make soak"
     )
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--master-kills", type=int, default=MASTER_KILLS)
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (no limit)")
     parser.add_argument("--anew", action="store_true", help="forget what was done")
     options = parser.parse_args()
@@ -78,17 +100,23 @@ def main() -> int:
     until = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     state = State(path)
     try:
-        with closing(kill(state, options.kills)) as lines:
-            for line in lines:
-                sys.stdout.write(f"{line}\n")
-                sys.stdout.flush()
-                if time.monotonic() >= until:
-                    sys.stdout.write(f"{_STOPPED}\n")
-                    return 0
+        for campaign in (
+            kill(state, options.kills),
+            kill_master(state, options.master_kills),
+        ):
+            with closing(campaign) as lines:
+                for line in lines:
+                    sys.stdout.write(f"{line}\n")
+                    sys.stdout.flush()
+                    if time.monotonic() >= until:
+                        sys.stdout.write(f"{_STOPPED}\n")
+                        return 0
     except KeyboardInterrupt:
         sys.stdout.write(f"{_STOPPED}\n")
         return Interrupted.exit_code
-    sys.stdout.write(f"{state.count('kill')} kills, all whole afterwards\n")
+    kills = f"{state.count('kill')} kills of the chain"
+    master = f"{state.count('kill-master')} of master, worker and supervisor"
+    sys.stdout.write(f"{kills}, {master}: all whole afterwards\n")
     return 0
 
 

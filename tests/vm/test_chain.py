@@ -139,6 +139,23 @@ def test_who_wants_the_work_directory_for_itself_is_told_who_is_in_it(work: Work
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
 
 
+def test_nobody_cleans_up_under_a_console_and_a_killed_one_leaves_nothing(work: Work) -> None:
+    tree = next(iter(work.heads())).rpartition("/")[2]
+    console = work.start("boot", tree)
+    try:
+        until = time.monotonic() + 60
+        while not list((work.root / "tmp").glob("*/boot/layer.qcow2")):
+            assert time.monotonic() < until and console.poll() is None
+            time.sleep(0.02)
+        said = work.ostci("clean", code=3)
+        assert f"{console.pid} (ostci boot {tree}" in said.err, said.err
+    finally:
+        kill_after(console, 0)
+        wait_until_gone(work)
+    work.ostci("clean", "--dry-run")
+    assert list((work.root / "tmp").iterdir()) == []
+
+
 def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     before = (work.root / "last-run").resolve()
     child = work.start("run", "--again")
@@ -153,17 +170,3 @@ def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     wait_until_gone(work)
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
     work.check_whole()
-
-
-def test_a_demo_of_tiny_tells_the_whole_story(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.work import TOP
-
-    argv = [sys.executable, "-m", "pipeline.cli.demo", "--manifest", str(TINY)]
-    argv += ["--dir", str(tmp_path / "demo")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, cwd=TOP, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("Held back:", "signatures verified", "Where everything is"):
-        assert words in done.stdout

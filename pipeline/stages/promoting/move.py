@@ -88,8 +88,8 @@ def show(places: Places, moved: dict[RefName, Commit]) -> None:
 def sign(places: Places, commit: Commit) -> None:
     """Sign a commit as detached metadata: its checksum stays. A signed one is left as it is."""
     with places.keyring.unlocked() as home:
-        fingerprint = places.keyring.fingerprint
-        places.archive.run("gpg-sign", f"--gpg-homedir={home}", commit, fingerprint)
+        keys = places.keyring.fingerprints
+        places.archive.run("gpg-sign", f"--gpg-homedir={home}", commit, *keys)
 
 
 def can_finish(places: Places, rows: Sequence[PromotionRow]) -> bool:

@@ -36,6 +36,13 @@ class Publisher:
                 self._write(f"verdicts/{row.commit}.json", self._told(row))
             self._write("verdicts.json", self._list())
 
+    def sign_again(self) -> None:
+        """Sign what is published with the key that signs now."""
+        with self.keyring.unlocked():
+            for path in sorted(self.into.rglob("*.json")):
+                signed = self.keyring.sign_text(path.read_text())
+                write_text(path.with_name(f"{path.name}.asc"), signed)
+
     def _write(self, name: str, value: object) -> None:
         text = json.dumps(value, indent=2, sort_keys=True) + "\n"
         write_text(self.into / name, text)

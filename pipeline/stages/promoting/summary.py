@@ -46,7 +46,8 @@ def prepare(
 ) -> Prepared:
     """Make and sign the summary of an archive that will have these refs."""
     with _aside(archive, refs, tmp) as aside, keyring.unlocked() as home:
-        sign = [f"--gpg-sign={keyring.fingerprint}", f"--gpg-homedir={home}"]
+        sign = [f"--gpg-sign={one}" for one in keyring.fingerprints]
+        sign.append(f"--gpg-homedir={home}")
         aside.run("summary", "--update", *sign)
         return Prepared(
             summary=(aside.path / "summary").read_bytes(),
