@@ -48,6 +48,10 @@ class Swap:
 
 def do_try(options: argparse.Namespace) -> int:
     """Try what is given, and tell how it went."""
+    if options.server:
+        # Elsewhere: no work directory is needed here.
+        remote = importlib.import_module("pipeline.cli.try_remote")
+        return int(remote.send_to_server(options))
     house, sink = open_with_sink(options)
     pairs = parse_pairs(options.replace)
     if options.remote:

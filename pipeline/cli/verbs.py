@@ -210,6 +210,12 @@ def _try(parser: Parser) -> None:
     parser.add_argument(
         "--remote", action="store_true", help="let the master of this work directory do it"
     )
+    parser.add_argument(
+        "--server", metavar="URL", help="let the master with this page do it, such as https://ci/"
+    )
+    parser.add_argument(
+        "--user", metavar="NAME", help="a developer there (you); $OSTCI_PASSWORD has the password"
+    )
     _parts(parser)
     _wait(parser)
     _json(parser)

@@ -11,6 +11,7 @@ from pipeline.ports.master_settings import write_secret
 from pipeline.words.push import BASE, NewPush, Push, PushState, Via
 from pipeline.words.wish import How, Replacement, Wish
 from tests.masters import FakeUp
+from tests.work import Said, run_ostci
 
 pytestmark = pytest.mark.slow
 USERS = {"dora": "developer", "olga": "operator"}
@@ -104,6 +105,26 @@ def test_what_cannot_be_asked_for_is_told_and_not_written_down(
     code, answer = ask(up, form, **given)
     assert code == 400 and told in str(answer), answer
     assert newest(up).id == before
+
+
+def test_a_try_is_sent_to_a_server_by_who_may(up: FakeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(user: str, password: str, *words: str, code: int) -> Said:
+        monkeypatch.setenv("OSTCI_PASSWORD", password)
+        return run_ostci(None, "try", "--server", up.url, "--user", user, *words, code=code)
+
+    before = newest(up).id
+    assert "password" in send("dora", "wrong", "hello=topic", code=2).err
+    assert "no component 'helo'" in send("dora", "opensesame", "helo=topic", code=2).err
+    far = run_ostci(None, "try", "--server", "http://192.0.2.1/", "hello=topic", code=2)
+    assert "would show the password" in far.err
+    assert newest(up).id == before
+    said = send("dora", "opensesame", "hello=topic", "--suite", "smoke", code=0)
+    push = newest(up)
+    assert push.is_try and (push.wish.by, push.wish.suites) == ("dora", ("smoke",))
+    (request,) = up.get(f"buildrequests/{said.out.rpartition('/')[2].strip()}")["buildrequests"]
+    up.wait_ended(push)
+    mine = [build for build in up.builds() if build["props"].get("push") == push.id]
+    assert mine[0]["buildrequestid"] == request["buildrequestid"]
 
 
 def test_everybody_does_what_is_theirs_and_no_more(up: FakeUp) -> None:
