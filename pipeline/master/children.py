@@ -141,7 +141,11 @@ class Children(steps.Trigger):
             properties.setProperty("virtual_builder_name", name, "run")
             properties.setProperty("virtual_builder_tags", list(child.tags), "run")
         properties.setProperty("reason", child.name, "run")
-        asker, priority = yield self.book.fair.begin(self.book, self.getProperty("push"))
+        number = self.getProperty("push")
+        pushes = yield self.book.ask(
+            lambda ledger: (ledger.pushes.get(number), ledger.pushes.open())
+        )
+        asker, priority = self.book.fair.begin(*pushes)
         properties.setProperty(PRIORITY, priority, "run")
         if self.getProperty("via") == Via.TRY:
             properties.setProperty(TRY, True, "run")

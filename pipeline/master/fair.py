@@ -7,15 +7,13 @@ of the run. So each is given one as it is triggered.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from buildbot.plugins import schedulers
-from twisted.internet import defer
 
+from pipeline.words.push import Push
 from pipeline.words.rank import asker_of, priority, rank_of
-
-if TYPE_CHECKING:  # which has one of these
-    from pipeline.master.book import Book
 
 PRIORITY = "priority"
 
@@ -39,11 +37,11 @@ class Fair:
     def __init__(self) -> None:
         self._going: Counter[str] = Counter()
 
-    @defer.inlineCallbacks
-    def begin(self, book: "Book", number: int) -> Any:
-        """Tell the asker and the priority of one more request of a push; ``end`` it when done."""
-        pushes = yield book.ask(lambda ledger: (ledger.pushes.get(number), ledger.pushes.open()))
-        push, going = pushes
+    def begin(self, push: Push, going: Iterable[Push]) -> tuple[str, int]:
+        """Tell the asker and the priority of one more request of a push; ``end`` it when done.
+
+        ``going`` are all that have no ending yet.
+        """
         oldest = min((one.id for one in going if not one.is_try), default=None)
         asker = asker_of(push)
         found = priority(rank_of(push, is_oldest=push.id == oldest), self._going[asker])
