@@ -32,7 +32,7 @@ def unmet(
     wanted = _dependencies(house, push)
     if not wanted:
         return ()
-    pushes = house.ledger.pushes.newest(_MOST)
+    pushes = [one for one in house.ledger.pushes.newest(_MOST) if not one.is_try]
     left = []
     for one in wanted:
         meets = [other for other in pushes if is_met_by(one, other)]

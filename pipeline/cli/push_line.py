@@ -32,6 +32,7 @@ from pipeline.words.manifest import Manifest
 from pipeline.words.push import Push, PushState, manifest_of, moves_of, taken_along
 from pipeline.words.records import from_json, to_json
 from pipeline.words.run import RunEnding, place_of
+from pipeline.words.wish import Wish
 
 DEPENDS_S = 3600.0
 """How long after a push what it depends on may come."""
@@ -123,13 +124,17 @@ def _resolve_in_order(
         # As it is now it may be broken.
         house.manifest = line_snapshot(newest).manifest
     for earlier in pushes.open():
-        if earlier.id < id and read_pushed(house, earlier) is None:
+        if earlier.id < id and not earlier.is_try and read_pushed(house, earlier) is None:
             _resolve_earlier(house, earlier, push)
     left = _unmet(house, push)
     if not left:
         waiting.close()
         return _resolve(house, push)
-    later = later_one(left, push, [one for one in pushes.open() if not _is_resolved(house, one)])
+    later = later_one(
+        left,
+        push,
+        [one for one in pushes.open() if not one.is_try and not _is_resolved(house, one)],
+    )
     if later is not None:
         _give_way(house, push, later)
         _raise_superseded(pushes.get(id))
@@ -219,6 +224,8 @@ def _resolve_in(house: House, push: Push, run: RunDir, lacking: Trouble | None) 
         try:
             house.manifest = _manifest(house, (*along, push), before)
             passage = Passage(house, run)
+            if push.wish != Wish():
+                passage.write("wish", push.wish)
             with _ending(passage):
                 if lacking is not None:
                     with passage.stage("resolve"):
@@ -296,6 +303,8 @@ def _further(house: House, push: Push, together: tuple[Push, ...]) -> Push | Non
     for other in reversed(house.ledger.pushes.newest(_MOST)):
         if other.id <= push.id:
             break
+        if other.is_try:
+            continue
         same = (other.url, other.branch) == (push.url, push.branch)
         # Several components may follow one branch, and all of them move with it.
         same = same and (bool(push.branch) or other.component == push.component)

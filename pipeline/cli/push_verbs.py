@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.cli import chain, push_line
+from pipeline.cli import chain, push_line, try_push
 from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot, newest_of_line
 from pipeline.cli.open import open_house, open_with_sink
 from pipeline.cli.record import read_record
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
+from pipeline.cli.trying import check_names
 from pipeline.ports.kept_manifests import keep_manifest
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.workdir import RunDir
@@ -24,6 +25,7 @@ from pipeline.words.push import BASE, MANIFEST, PATCHES, NewPush, Push, PushStat
 from pipeline.words.records import plain
 from pipeline.words.refs import Revision
 from pipeline.words.snapshot import Snapshot, manifest_digest
+from pipeline.words.wish import Wish
 
 _DAY_S = 24 * 3600.0
 
@@ -34,7 +36,7 @@ def do_resolve_push(options: argparse.Namespace) -> int:
     what = f"ostci resolve --push {options.push}"
     with live(sink), locked(house, what, wait_s=options.wait or 0.0):
         wait_s = max(options.wait or 0.0, push_line.WAIT_S)
-        taken = push_line.resolve_push(house, options.push, wait_s=wait_s)
+        taken = try_push.taken(house, options.push, wait_s=wait_s)
         if options.json:
             push = house.ledger.pushes.get(options.push)
             told = {"push": push.id, "run": taken.run.version, "snapshot": _snapshot(taken.run)}
@@ -58,7 +60,14 @@ def do_push(options: argparse.Namespace) -> int:
         made = new_push(house, options.component, options.after)
         if made.component not in (BASE, MANIFEST):
             made = replace(made, via=Via(options.via))
-        made = replace(made, note=options.note)
+        check_names(house.manifest, tuple(options.rebuild))
+        wish = Wish(
+            by=options.by,
+            rebuild=tuple(options.rebuild),
+            targets=tuple(options.target),
+            suites=tuple(options.suite),
+        )
+        made = replace(made, note=options.note, wish=wish)
         push = _record(house.ledger.pushes, made)
         house.workdir.pushed.touch()  # a master that is up starts its run at once
     if options.json:
@@ -224,4 +233,5 @@ def _remarks(push: Push) -> str:
     told += ["rewritten"] if push.rewritten else []
     told += [f"{len(push.commits)} commits"] if len(push.commits) > 1 else []
     told += [] if push.via in (Via.POLL, Via.BASE, Via.MANIFEST) else [f"by {push.via}"]
+    told += [f"asked for by {push.wish.by}"] if push.wish.by else []
     return "; ".join([*told, push.note] if push.note else told)

@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.cli import building, chain, composing, push_line
+from pipeline.cli import building, chain, composing, push_line, try_push
 from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -54,7 +54,7 @@ def _run_push(house: House, options: argparse.Namespace) -> int:
     if options.override or options.offline:
         raise BadInput("the run of a push is of that push alone", hint="leave out the overrides")
     with push_line.attempting(house, options.push) as push:
-        taken = push_line.resolve_push(house, push.id)
+        taken = try_push.taken(house, push.id)
         options.again = options.again or push.via is Via.FORCE
         what = f"ostci run --push {push.id}"
         with held_run(house, taken.run, what, wait_s=options.wait or 0.0):
@@ -83,7 +83,8 @@ def _go(
         if same is not None:
             return _end_as(passage, same)
         passage.end(None)
-        note_passed(house.workdir, run)
+        if passage.trial is None:
+            note_passed(house.workdir, run)
         return EXIT_PASSED
 
 
@@ -110,7 +111,7 @@ def _stages(
         if not passage.run.file("snapshot").is_file():
             raise
         failures.append(error)
-    if not failures and not options.again and not options.force:
+    if not failures and not options.again and not options.force and passage.trial is None:
         same = _same_as(passage)
         if same is not None:
             return same
@@ -130,7 +131,7 @@ def _stages(
     except (Failed, Trouble) as error:
         failures.append(error)
     try:
-        chain.promote(passage)
+        (chain.promote if passage.trial is None else chain.judge)(passage)
     except Failed as error:
         # Why it was held is what the tests said already, in more words.
         failures.append(error)

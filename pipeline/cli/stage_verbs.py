@@ -198,7 +198,7 @@ def do_end(options: Options) -> int:
         message = options.message or message
         record = replace(record, ended=time.time(), ending=ending, message=message)
         end_run(house, run, record, gives_up=True)
-        if ending is RunEnding.PASSED:
+        if ending is RunEnding.PASSED and not record.kind:
             note_passed(house.workdir, run)
         house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
     if options.json:

@@ -7,6 +7,7 @@ that nothing can promote them; what it builds is used by nobody else.
 """
 
 import argparse
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,8 +48,15 @@ class Swap:
 
 def do_try(options: argparse.Namespace) -> int:
     """Try what is given, and tell how it went."""
+    if options.server:
+        # Elsewhere: no work directory is needed here.
+        remote = importlib.import_module("pipeline.cli.try_remote")
+        return int(remote.send_to_server(options))
     house, sink = open_with_sink(options)
     pairs = parse_pairs(options.replace)
+    if options.remote:
+        remote = importlib.import_module("pipeline.cli.try_remote")
+        return int(remote.send(house, sink, options))
     with live(sink), locked(house, "ostci try", wait_s=options.wait or 0.0):
         start = newest_start(house)
         house.manifest = line_snapshot(start).manifest
@@ -93,13 +101,16 @@ def check_names(manifest: Manifest, names: tuple[str, ...]) -> None:
             raise BadInput(f"the manifest has no component {name!r}", hint=hint or "ostci show")
 
 
-def swap_of(house: House, pairs: Mapping[str, str]) -> Swap:
-    """Find what each component is replaced by; raises BadInput for what is nowhere."""
+def swap_of(house: House, pairs: Mapping[str, str], *, directories: bool = True) -> Swap:
+    """Find what each component is replaced by; raises BadInput for what is nowhere.
+
+    Not ``directories``: whoever asks is elsewhere, and must not have ours read.
+    """
     replaced: list[Replacement] = []
     at: dict[Source, Revision] = {}
     copies: dict[str, Path] = {}
     for name, given in pairs.items():
-        if Path(given).expanduser().is_dir():
+        if directories and Path(given).expanduser().is_dir():
             place = Path(given).expanduser().resolve()
             copies[name], revision = _copy(house, name, place)
             replaced.append(

@@ -207,6 +207,15 @@ def _try(parser: Parser) -> None:
     parser.add_argument(
         "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
     )
+    parser.add_argument(
+        "--remote", action="store_true", help="let the master of this work directory do it"
+    )
+    parser.add_argument(
+        "--server", metavar="URL", help="let the master with this page do it, such as https://ci/"
+    )
+    parser.add_argument(
+        "--user", metavar="NAME", help="a developer there (you); $OSTCI_PASSWORD has the password"
+    )
     _parts(parser)
     _wait(parser)
     _json(parser)
@@ -226,6 +235,11 @@ def _push(parser: Parser) -> None:
     parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
     parser.add_argument("--via", default="force", choices=_VIA, help="how it came to be known")
     parser.add_argument("--note", default="", metavar="TEXT", help="why")
+    parser.add_argument("--by", default="", metavar="WHO", help="who wants it")
+    parser.add_argument(
+        "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
+    )
+    _parts(parser)
     _json(parser)
 
 
@@ -376,8 +390,8 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
     (
         "push",
         "push_verbs",
-        "record a push by hand",
-        "ostci -C work push zlib --after 1a2b3c4",
+        "record a push by hand, as a forced run of what it names",
+        "ostci -C work push zlib --after 1a2b3c4 --rebuild zlib",
         _push,
     ),
     (

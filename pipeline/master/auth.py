@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who may do what on the page: everybody reads, operators stop, and nobody does anything else."""
+"""Who may do what on the page: everybody reads, developers try and force, operators stop, too.
+
+Nobody promotes: that is the gate's alone.
+"""
 
 from typing import Any
 
@@ -13,10 +16,12 @@ NOBODY = "nobody"
 def authorization(settings: MasterSettings) -> dict[str, Any]:
     """Make the ``auth`` and ``authz`` of the page."""
     operators = [user for user, role in settings.users.items() if role == "operator"]
+    developers = list(settings.users)
     rules = [
         # A push is started by the ledger alone: a build that was built again would run beside it.
         util.RebuildBuildEndpointMatcher(role=NOBODY),
-        util.ForceBuildEndpointMatcher(role=NOBODY),
+        # It writes into the ledger what is to be started (``asking``).
+        util.ForceBuildEndpointMatcher(role="developer"),
         # The last word: whatever changes something is an operator's, and refused without any.
         util.AnyControlEndpointMatcher(role="operator"),
     ]
@@ -24,6 +29,7 @@ def authorization(settings: MasterSettings) -> dict[str, Any]:
         allowRules=rules,
         roleMatchers=[
             util.RolesFromUsername(roles=["operator"], usernames=operators),
+            util.RolesFromUsername(roles=["developer"], usernames=developers),
         ],
     )
     if not settings.users:

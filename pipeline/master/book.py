@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from twisted.internet import defer, threads
 
+from pipeline.master.fair import Fair
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.ports.workdir import Workdir
@@ -20,6 +21,7 @@ class Book:
         self.settings = settings
         self.workdir: Workdir = settings.workdir
         self._ledger = Ledger(settings.ledger_url)
+        self.fair = Fair()
 
     def ask(self, question: Callable[[Ledger], T]) -> "defer.Deferred[T]":
         """Do something with the ledger in a thread; fails with what was raised there."""

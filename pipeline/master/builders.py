@@ -8,10 +8,12 @@ Runs have workers of their own: they wait for others much, and must not keep the
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from buildbot.plugins import schedulers, util, worker
+from buildbot.plugins import util, worker
 
+from pipeline.master.asking import make_asking
 from pipeline.master.away import SAMPLE, Compare, Job
 from pipeline.master.book import Book
+from pipeline.master.fair import RankedTriggerable
 from pipeline.master.policies import (
     first_slot_for_oldest,
     last_slot_first,
@@ -44,11 +46,11 @@ def make_workers(book: Book, *, latent: Collection[str] = ()) -> list[Any]:
     return [*slots, *remote, worker.LocalWorker(HOST, max_builds=1)]
 
 
-def make_schedulers(settings: MasterSettings) -> list[Any]:
-    """Make what starts runs, and what their steps trigger."""
-    names = (*TRIGGERED, *((SAMPLE,) if settings.remote.workers else ()))
-    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in names]
-    return [PushScheduler(name=PUSHES, builderNames=["run"]), *triggered]
+def make_schedulers(book: Book) -> list[Any]:
+    """Make what starts runs, what people ask for, and what the steps of runs trigger."""
+    names = (*TRIGGERED, *((SAMPLE,) if book.settings.remote.workers else ()))
+    triggered = [RankedTriggerable(name=name, builderNames=[name]) for name in names]
+    return [PushScheduler(name=PUSHES, builderNames=["run"]), *make_asking(book), *triggered]
 
 
 def make_builders(book: Book) -> list[Any]:

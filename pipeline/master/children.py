@@ -24,7 +24,11 @@ from buildbot.reporters.utils import getURLForBuildrequest
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
+from pipeline.master.book import Book
+from pipeline.master.fair import PRIORITY
+from pipeline.master.policies import TRY
 from pipeline.master.steps import stopped_result
+from pipeline.words.push import Via
 
 LONGEST_NAME = 70
 
@@ -43,8 +47,9 @@ class Child:
 class Children(steps.Trigger):
     """Trigger ``children`` in the order that they allow, and wait for all of them."""
 
-    def __init__(self, *, children: Sequence[Child], **kwargs: Any) -> None:
+    def __init__(self, *, children: Sequence[Child], book: Book, **kwargs: Any) -> None:
         self.children = tuple(children)
+        self.book = book
         self.outcome: dict[str, int] = {}
         self.blocked: list[str] = []
         self.running_now: set[str] = set()
@@ -136,6 +141,14 @@ class Children(steps.Trigger):
             properties.setProperty("virtual_builder_name", name, "run")
             properties.setProperty("virtual_builder_tags", list(child.tags), "run")
         properties.setProperty("reason", child.name, "run")
+        number = self.getProperty("push")
+        pushes = yield self.book.ask(
+            lambda ledger: (ledger.pushes.get(number), ledger.pushes.open())
+        )
+        asker, priority = self.book.fair.begin(*pushes)
+        properties.setProperty(PRIORITY, priority, "run")
+        if self.getProperty("via") == Via.TRY:
+            properties.setProperty(TRY, True, "run")
         scheduler = self.getSchedulerByName(child.scheduler)
         ids, done = scheduler.trigger(
             waited_for=True,
@@ -144,7 +157,12 @@ class Children(steps.Trigger):
             parent_buildid=self.build.buildid,
             parent_relationship=self.parent_relationship,
         )
-        done.addBoth(lambda result: ended.put((child.name, result)))
+
+        def over(result: Any) -> None:
+            self.book.fair.end(asker)
+            ended.put((child.name, result))
+
+        done.addBoth(over)
         _, requests = yield ids
         for request in requests.values():
             self.brids.append(request)

@@ -43,7 +43,7 @@ class Pipeline(ConfiguratorBase):
         self.protocols["pb"] = {"port": f"tcp:{settings.worker_port}:interface={_LOCAL}"}
         self.protocols["null"] = {}
         self.workers += make_workers(book, latent=self.latent)
-        self.schedulers += make_schedulers(settings)
+        self.schedulers += make_schedulers(book)
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
         config_dict.setdefault("services", []).extend(

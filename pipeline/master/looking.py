@@ -55,6 +55,11 @@ class Looking:
         self._seen = Seen()
         self._manifest: Manifest | None = None
 
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest in force, as it was last seen; None where there never was a good one."""
+        return self._manifest
+
     def see(self) -> Seen:
         """Read the manifest again where its file has changed; a broken one is only told."""
         path = self._settings.manifest

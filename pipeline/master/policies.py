@@ -42,7 +42,7 @@ def first_slot_for_oldest(book: Book, first: str) -> Callable[[Any, Any, Any], A
         if worker.worker.workername != first:
             return True
         pushes = yield book.ask(lambda ledger: ledger.pushes.open())
-        oldest = min((push.id for push in pushes), default=None)
+        oldest = min((push.id for push in pushes if not push.is_try), default=None)
         return oldest is None or request.properties.getProperty("push") == oldest
 
     return may_start

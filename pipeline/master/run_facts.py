@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.master.children import Child
-from pipeline.ports.workdir import Workdir
+from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.manifest import OnFailed
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan import Kind
 from pipeline.words.quick import from_json
 from pipeline.words.run import RunRecord
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.wish import Trial, Wish
 
 
 def children_of_plan(plan: Mapping[str, Any], run: str) -> tuple[Child, ...]:
@@ -35,13 +36,14 @@ def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Ma
     found = workdir.run(run)
     trees = json.loads(found.file("trees").read_bytes())["trees"]
     manifest = _snapshot(workdir, run).manifest
+    wished = _wish(found).suites
     children = []
     for tree in trees:
         name = tree["name"]
         properties = {"run": run, "tree": name}
         disk = Child(name=f"disk/{name}", scheduler="disk", properties=properties, tags=("disk",))
         children.append(disk)
-        for suite in target_of(manifest, tree["target"]).gate:
+        for suite in wished or target_of(manifest, tree["target"]).gate:
             children.append(
                 Child(
                     name=f"suite/{name}/{suite}",
@@ -52,6 +54,14 @@ def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Ma
                 )
             )
     return tuple(children), {tree["name"]: tree["commit"] for tree in trees}
+
+
+def _wish(run: RunDir) -> Wish:
+    """Tell what a person asked for with a run: as a try, or as a forced one."""
+    if run.file("try").is_file():
+        return from_json(Trial, run.file("try").read_bytes(), where="try.json").wish
+    path = run.file("wish")
+    return from_json(Wish, path.read_bytes(), where=str(path)) if path.is_file() else Wish()
 
 
 def goes_on(workdir: Workdir, run: str) -> bool:

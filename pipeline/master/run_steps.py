@@ -37,17 +37,19 @@ _MARGIN_S = 300
 """A command gives up waiting for its turn this long before it would be stopped."""
 
 
-def run_steps(book: Book) -> list[BuildStep]:
-    """Write the way of a push that has attempts left."""
+def run_steps(book: Book, *, is_try: bool = False) -> list[BuildStep]:
+    """Write the way of a push that has attempts left; that of a try ends before it is promoted."""
     settings = book.settings
     wait = str(max(1, settings.longest - _MARGIN_S))
-    told: dict[str, Any] = {"settings": settings}
+    last: BuildStep = Children(children=[_PROMOTE], book=book, name="promote")
+    if is_try:
+        last = Ostci(["judge", "--run", RUN, "--wait", wait, "--json"], settings=settings)
     return [
         Resolve(["resolve", "--push", PUSH, "--wait", wait, "--json"], book=book),
-        Plan(["plan", "--run", RUN, "--json"], **told),
+        Plan(["plan", "--run", RUN, "--json"], book=book),
         Collect(["build", "--run", RUN, "--wait", wait, "--json"], book=book),
         Compose(["compose", "--run", RUN, "--wait", wait, "--json"], book=book),
-        Children(children=[_PROMOTE], name="promote"),
+        last,
         End(["end", RUN], book=book),
     ]
 
@@ -90,7 +92,7 @@ class Begin(BuildStep):
         attempt = yield self.book.ask(lambda ledger: ledger.pushes.begin_attempt(number))
         self.setProperty("attempt", attempt, "begin")
         self.told = f"push {push.id} of {push.component}, attempt {attempt}"
-        self.build.addStepsAfterCurrentStep(run_steps(self.book))
+        self.build.addStepsAfterCurrentStep(run_steps(self.book, is_try=push.is_try))
         return SUCCESS
 
     def _note(self, push: Push) -> None:
@@ -130,7 +132,7 @@ class Resolve(_Booked):
         return result
 
 
-class Plan(Ostci):
+class Plan(_Booked):
     """Ask what is to be built, and let it be built."""
 
     def ended(self, result: int) -> Any:
@@ -140,7 +142,11 @@ class Plan(Ostci):
             if children:
                 # What failed is told by the command that collects, in more words.
                 step = Children(
-                    children=children, name="components", flunkOnFailure=False, haltOnFailure=False
+                    children=children,
+                    book=self.book,
+                    name="components",
+                    flunkOnFailure=False,
+                    haltOnFailure=False,
                 )
                 self.build.addStepsAfterCurrentStep([step])
         return defer.succeed(result)
@@ -173,7 +179,9 @@ class Compose(_Booked):
             self.setProperty("commits", dict(commits), "compose")
             if children:
                 # A tree that failed is held back by promotion, which says why.
-                step = Children(children=children, name="machines", haltOnFailure=False)
+                step = Children(
+                    children=children, book=self.book, name="machines", haltOnFailure=False
+                )
                 self.build.addStepsAfterCurrentStep([step])
         return result
 

@@ -3,11 +3,13 @@
 
 from typing import Any
 
+from buildbot.data.resultspec import Filter
 from buildbot.process.properties import Properties
 from buildbot.schedulers.base import ReconfigurableBaseScheduler
 from twisted.internet import defer
 
 from pipeline.words.push import Push
+from pipeline.words.rank import priority_of_run
 
 PUSHES = "pushes"
 _PREFIX = "push-"
@@ -31,13 +33,13 @@ class PushScheduler(ReconfigurableBaseScheduler):
     def start(self, push: Push, *, cancelled: bool = False) -> Any:
         """Put a request for the run of this push into the queue, or for its end."""
         changeid = yield self.master.data.updates.addChange(
-            author=f"{push.via} push",
+            author=push.wish.by or f"{push.via} push",
             comments=_comments(push),
             revision=push.after,
             branch=push.branch,
             repository=push.url,
             project=push.component,
-            category="push",
+            category="try" if push.is_try else "push",
             files=[],
         )
         properties = Properties()
@@ -49,6 +51,7 @@ class PushScheduler(ReconfigurableBaseScheduler):
             external_idstring=mark_of(push.id),
             changeids=[changeid],
             properties=properties,
+            priority=priority_of_run(push),
         )
 
 
@@ -57,3 +60,17 @@ def _comments(push: Push) -> str:
     first = f"push {push.id}: {push.branch} of {push.component} {what} to {push.after[:12]}"
     lines = [first, *([push.note] if push.note else [])]
     return "\n".join([*lines, *(f"  {commit}" for commit in push.commits[-20:])])
+
+
+@defer.inlineCallbacks
+def requests_of(master: Any, push: int) -> Any:
+    """Tell the newest buildset of a push and its requests by builder, as the page wants them."""
+    marked = Filter("external_idstring", "eq", [mark_of(push)])
+    found = yield master.data.get(("buildsets",), filters=[marked])
+    if not found:
+        return None, {}
+    bsid = max(int(one["bsid"]) for one in found)
+    requests = yield master.data.get(
+        ("buildrequests",), filters=[Filter("buildsetid", "eq", [bsid])]
+    )
+    return bsid, {one["builderid"]: one["buildrequestid"] for one in requests}

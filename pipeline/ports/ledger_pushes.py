@@ -17,6 +17,8 @@ from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_sitting import ensure_run
 from pipeline.words.errors import BadInput
 from pipeline.words.push import OPEN, NewPush, Push, PushState, Via
+from pipeline.words.records import from_json, to_json
+from pipeline.words.wish import Wish
 
 _PUSH = tables.push
 _HEAD = tables.head
@@ -206,6 +208,7 @@ def _add(connection: Connection, push: NewPush, now: float) -> Push:
         "state": PushState.WAITING,
         "attempts": 0,
         "message": "",
+        "wish": to_json(push.wish, indent=None) if push.wish != Wish() else "",
     }
     done = connection.execute(insert(_PUSH).values(row))
     assert done.inserted_primary_key is not None
@@ -227,6 +230,7 @@ def _push(row: Any) -> Push:
     values = {name: getattr(row, name) for name in Push.__dataclass_fields__}
     values |= {"commits": tuple(json.loads(row.commits))}
     values |= {"via": Via(row.via), "state": PushState(row.state)}
+    values["wish"] = from_json(Wish, row.wish) if row.wish else Wish()
     return Push(**values)
 
 

@@ -44,7 +44,7 @@ from pipeline.words.errors import BadInput
 
 PLACE = "master.toml"
 HOOKS = ("github", "gitlab", "gitea", "plain")
-ROLES = ("operator",)
+ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")

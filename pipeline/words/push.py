@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pipeline.words.manifest import Manifest, Source, SourceKind
 from pipeline.words.refs import Revision
+from pipeline.words.wish import Wish
 
 BASE = "base"
 """What the push of a base names as its component."""
@@ -67,6 +68,7 @@ class NewPush:
     rewritten: bool = False
     via: Via = Via.POLL
     note: str = ""
+    wish: Wish = field(default_factory=Wish)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +97,18 @@ class Push:
     message: str
     attempted: float | None = None
     ended: float | None = None
+    wish: Wish = field(default_factory=Wish)
+    """What a person asked for with it."""
 
     @property
     def is_open(self) -> bool:
         """Tell whether something is still to be done about it."""
         return self.state in OPEN
+
+    @property
+    def is_try(self) -> bool:
+        """Tell whether it is in no line: nothing waits for it, and it waits for nothing."""
+        return self.via is Via.TRY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,9 +117,9 @@ def due(
     """Tell what is to be told of pushes, in push order; ``told`` is what was told already.
 
     Of an older push that ends after a newer one of its component, people are told nothing: the
-    state has moved on.
+    state has moved on. A try says nothing of what is pushed, and is told to whoever tries.
     """
-    ordered = sorted(pushes, key=lambda one: one.id)
+    ordered = sorted((one for one in pushes if not one.is_try), key=lambda one: one.id)
     said = {push.id: said_of(push, endings.get(push.run or "", "")) for push in ordered}
     found = []
     for place, push in enumerate(ordered):

@@ -10,6 +10,7 @@ import pytest
 from pipeline.cli.record import read_record
 from pipeline.ports.ledger import PromotionState
 from pipeline.words.manifest import Need
+from pipeline.words.push import NewPush, PushState
 from pipeline.words.refs import buildmaster_ref, compose_ref, try_ref
 from pipeline.words.run import RunEnding
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -192,3 +193,48 @@ def test_a_try_waits_for_no_turn_and_takes_none(work: Cheap) -> None:
     assert work.end_of(slow) == NO_KERNEL
     assert "composed already" not in work.log_of(version)
     assert told["run"] > version
+
+
+def test_a_try_of_the_server_is_a_record_first_and_stands_in_no_line(work: Cheap) -> None:
+    waiting = work.house().ledger.pushes.add(slow_push(work))
+    made = work.json("try", "--remote", "one=master", "--rebuild", "two")
+    assert (made["via"], made["state"]) == ("try", "waiting")
+    told = work.json("resolve", "--push", str(made["id"]))
+    house = work.house()
+    assert house.ledger.pushes.get(waiting.id).run is None, "it waits for no push before it"
+    run = told["run"]
+    plan = work.json("plan", "--run", run)["components"]
+    assert [one["component"] for one in plan if one["decision"] != "keep"] == ["two"]
+    work.ostci("build", "two", "--run", run)
+    work.ostci("build", "--run", run)
+    built = house.workdir.run(run).file("build").read_text()
+    assert '"forced"' in built, "it is built once, and not again when all is brought together"
+    work.ostci("compose", "--run", run)
+    (tree,) = [ref for ref in house.repo.refs() if f"/try/{run}/" in ref and "/keys/" not in ref]
+    assert tree == try_ref(OSNAME, run, TREE)
+    work.ostci("disk", "--run", run, code=NO_KERNEL)
+    work.ostci("end", run)
+    house.ledger.pushes.end(waiting.id, PushState.DONE)
+    house.ledger.pushes.end(made["id"], PushState.DONE)
+    said = work.ostci("try", "--remote", f"one={work.root}", code=BAD_INPUT).err
+    assert "no branch or revision" in said
+
+
+def test_a_forced_run_builds_what_it_names_and_is_of_the_line(work: Cheap) -> None:
+    made = work.json("push", "one", "--rebuild", "two", "--by", "dora", "--note", "to see")
+    work.ostci("run", "--push", str(made["id"]), code=NO_KERNEL)
+    house = work.house()
+    push = house.ledger.pushes.get(made["id"])
+    assert push.wish.by == "dora" and "asked for by dora" in work.ostci("pushes").out
+    assert push.run is not None
+    assert not house.workdir.run(push.run).file("try").is_file()
+    assert "two: built in" in work.log_of(push.run)
+    said = work.ostci("push", "one", "--rebuild", "three", code=BAD_INPUT).err
+    assert "the manifest has no component 'three'" in said
+
+
+def slow_push(work: Cheap) -> NewPush:
+    """Make up a push of a component."""
+    after = GitRepo(work.sources / "one").git("rev-parse", "HEAD").strip()
+    place = str(work.sources / "one")
+    return NewPush(component="one", url=place, branch="master", before="", after=after)

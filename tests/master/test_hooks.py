@@ -140,7 +140,8 @@ def test_nobody_may_change_anything_on_the_page(up: FakeUp) -> None:
         body = json.dumps({"jsonrpc": "2.0", "method": "stop", "id": 1, "params": {}}).encode()
         code, text = up.post(f"api/v2/{path}", body, Content_Type="application/json")
         assert code in (403, 400, 501) and "error" in text, (code, text)
-    assert up.get("forceschedulers")["forceschedulers"] == []
+    for form in ("force", "try"):
+        assert up.control(f"forceschedulers/{form} force", component="hello")[0] == 403
 
 
 def test_a_hook_is_followed_while_base_and_manifest_are_looked_at(tmp_path: Path) -> None:

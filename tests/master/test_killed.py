@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Master, worker and supervisor killed and stopped in the middle: nothing lost, nothing doubled."""
 
-import json
 import os
 import signal
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,22 +133,7 @@ def test_the_database_of_buildbot_may_be_deleted(up: FakeUp) -> None:
 
 def operator(up: FakeUp, path: str) -> int:
     """Do as the operator what stops a build or request; tells the answer's code."""
-    key = b64encode(b"olga:opensesame").decode()
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    login = urllib.request.Request(f"{up.url}auth/login", headers={"Authorization": f"Basic {key}"})
-    with opener.open(login, timeout=20) as answer:
-        answer.read()
-    body = {"jsonrpc": "2.0", "method": path.split()[1], "id": 1, "params": {"reason": "enough"}}
-    wanted = urllib.request.Request(
-        f"{up.url}api/v2/{path.split()[0]}",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    try:
-        with opener.open(wanted, timeout=20) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    return up.control(path, user="olga", password="opensesame", reason="enough")[0]
 
 
 def test_an_operator_stops_a_run_and_nothing_of_it_is_left(up: FakeUp) -> None:

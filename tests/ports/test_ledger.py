@@ -302,7 +302,7 @@ def test_a_database_of_a_newer_ostci_is_refused(path: Path) -> None:
     Ledger(f"sqlite:///{path}").runs()
     with sqlite3.connect(path) as database:
         database.execute("update alembic_version set version_num = '9999'")
-    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0003\)"):
+    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0004\)"):
         Ledger(f"sqlite:///{path}").runs()
 
 

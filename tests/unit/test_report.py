@@ -82,6 +82,13 @@ def test_what_waits_is_not_told_and_what_runs_is_pending() -> None:
     assert due(pushes, {}, {2: "pending"}) == ()
 
 
+def test_a_try_that_fails_says_nothing_of_what_is_pushed() -> None:
+    endings = {"r0": "passed", "r1": "failed", "r2": "passed"}
+    pushes = [push(0), replace(push(1), via=Via.TRY), push(2)]
+    assert [one.push.id for one in due(pushes, endings, {0: "passed"})] == [2]
+    assert not any(one.is_news for one in due(pushes, endings, {0: "passed"}))
+
+
 def report(**changes: object) -> Report:
     told = Due(push=replace(push(7), **changes), said=Said.FAILED)  # type: ignore[arg-type]
     return Report(due=told, osname="tiny", page="http://ci/#/7", repeat="ostci run --push 7")
