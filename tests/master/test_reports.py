@@ -3,10 +3,13 @@
 
 import hashlib
 import hmac
+import json
+import sqlite3
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from email import message_from_string, policy
 from pathlib import Path
@@ -19,6 +22,7 @@ from pipeline.ports.master_home import free_port
 from pipeline.words.push import NewPush, Push, PushState
 from tests.masters import FakeUp
 from tests.receivers import Kept, http_server, irc_server, smtp_server
+from tests.work import TOP
 
 pytestmark = pytest.mark.slow
 ZLIB = "https://hub.example/own/zlib.git"
@@ -199,13 +203,41 @@ def figures(told: Told, name: str) -> dict[tuple[str, ...], float]:
     return {tuple(one.labels.values()): one.value for one in family.samples}
 
 
+def doctor(told: Told) -> dict[str, dict[str, Any]]:
+    """Tell what the doctor says of the master, by name."""
+    argv = told.up.work.argv("doctor", "--no-boot", "--json")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd=TOP)
+    return {one["name"]: one for one in json.loads(done.stdout)}
+
+
+def test_the_doctor_knows_the_master(told: Told) -> None:
+    found = doctor(told)
+    for name in ("secrets", "database", "up", "workers"):
+        assert found[f"master's {name}"]["ok"], found
+    secret = told.up.home / "master" / "secrets" / "left-over"
+    secret.touch(0o644)
+    assert "others may read left-over" in doctor(told)["master's secrets"]["words"]
+    secret.unlink()
+
+
 @pytest.mark.full
 def test_what_was_told_is_not_told_again_by_the_next_master(told: Told) -> None:
     mails = len(told.smtp.mails)
+    assert count(told, "select count(*) from logchunks") > 0
+    # As if all that was built was built long ago: the next master drops what was said then.
+    count(told, "update steps set started_at = started_at - 86400 * 100")
     told.up.kill("master")
     told.up.wait(told.up.is_up, "the master is up again")
+    told.up.wait(lambda: count(told, "select count(*) from logchunks") == 0, "old logs are dropped")
     told.push("zlib", ZLIB, "f")
     told.wait_states("/repos/own/zlib/statuses/" + "f" * 40, "success")
     for letter in "ad":
         assert told.states("/repos/own/zlib/statuses/" + letter * 40).count("success") == 1
     assert len(told.smtp.mails) == mails
+
+
+def count(told: Told, statement: str) -> int:
+    path = told.up.home / "master" / "state.sqlite"
+    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+        row = database.execute(statement).fetchone()
+    return int(row[0]) if row else 0
