@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest --durations=15
 .PHONY: help setup demo check check-full bench soak newest lock clean
 
 help:
-	@echo "make demo        the whole way of three pushes on an embedded default; KEEP=1 keeps serving"
+	@echo "make demo        the whole way of three pushes through Buildbot; KEEP=1 keeps its page up"
 	@echo "make check       lint, types and every test that this machine can run"
 	@echo "make setup       packages and $(VENV) alone; can be repeated"
 	@echo "make bench       figures against named baselines, into build/bench.json"
@@ -42,7 +42,7 @@ $(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup
-	$(BIN)/python -m pipeline.cli.demo $(if $(KEEP),--keep)
+	$(BIN)/python -m pipeline.cli.demo $(if $(KEEP),--keep) $(if $(NO_BUILDBOT),--no-buildbot)
 
 check: setup
 	$(PYTEST) -m "not full and not soak"

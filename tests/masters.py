@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.process import descendants
+from pipeline.ports.remote_settings import AWAY
 from pipeline.words.push import NewPush, Push
 from tests.work import TINY, TOP, Work, is_alive
 
@@ -70,14 +71,15 @@ class Up:
         self.wait(self.is_up, "the master is up", within_s=_UP_S)
 
     def is_up(self) -> bool:
-        """Tell whether the page answers and all slots are there."""
+        """Tell whether the page answers and all slots of this machine are there."""
         assert self.process is not None
         assert self.process.poll() is None, (self.root.parent / "up.log").read_text()
         try:
             workers = self.get("workers")["workers"]
         except (OSError, KeyError, FileNotFoundError):
             return False
-        return bool(workers) and all(one["connected_to"] for one in workers)
+        ours = [one for one in workers if not one["name"].startswith(AWAY)]
+        return bool(ours) and all(one["connected_to"] for one in ours)
 
     def stop(self) -> int | None:
         """End it as Ctrl-C does; nothing of it is alive afterwards."""
@@ -160,6 +162,15 @@ class Up:
         """Tell how each step of a build ended."""
         found = self.get(f"builds/{build['buildid']}/steps")["steps"]
         return {one["name"]: RESULTS[one["results"]] for one in found if one["results"] is not None}
+
+    def logs(self, build: dict[str, Any]) -> str:
+        """Tell what all steps of a build wrote."""
+        told = []
+        for step in self.get(f"builds/{build['buildid']}/steps")["steps"]:
+            for log in self.get(f"steps/{step['stepid']}/logs")["logs"]:
+                for chunk in self.get(f"logs/{log['logid']}/contents")["logchunks"]:
+                    told.append(f"--- {step['name']} {log['name']}\n{chunk['content']}")
+        return "\n".join(told)
 
     def push(self, component: str = "greeting", after: str = "a" * 40) -> Push:
         """Write a push down as a person would with ``ostci push``."""

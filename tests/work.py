@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.cli.demo import Push, Story, read_story
 from pipeline.cli.house import House, init
 from pipeline.cli.sample import Sample
+from pipeline.cli.story import Push, Story, read_story
 from pipeline.ports import process
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo

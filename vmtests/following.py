@@ -70,11 +70,11 @@ class Following:
         self._read_journal()
         self._stack.close()
 
-    def pump(self) -> None:
+    def pump(self, *, wait_s: float = _LOOK_S) -> None:
         """Take all that has happened since the last time; waits a moment when nothing has."""
         wires = [wire for wire in (self._journal, self._shell) if wire.is_open]
         wants = [self._shell] if self._shell.wants_to_send else []
-        select.select(wires, wants, [], _LOOK_S)
+        select.select(wires, wants, [], wait_s)
         events = self._take_events()
         self._read_console()
         self._read_journal()

@@ -18,7 +18,7 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
-from pipeline.stages.disk import first_boot, silent_on
+from pipeline.stages.disking.boot_files import first_boot, silent_on
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
 from pipeline.words.journal import Entry
 from pipeline.words.suite import SuiteParameters
@@ -159,6 +159,7 @@ class Machine:
 
     def is_alive(self) -> bool:
         """Tell whether a guest is there that could still answer."""
+        self._catch_up()
         following = self._following
         return following is not None and following.ended is None and self.watch.final is None
 
@@ -242,10 +243,13 @@ class Machine:
     def failed_units(self) -> tuple[str, ...]:
         """List the units that have failed and did not start again, as the journal tells.
 
+        Left out are those whose failure is among the manifest's known messages.
         Nothing is started in the guest for it. A failure that somebody has reset counts still;
         ``systemctl_failed`` has systemd's own view.
         """
-        return tuple(sorted(unit for unit, state in self.watch.units.items() if state == "failed"))
+        self._catch_up()
+        failed = {unit for unit, state in self.watch.units.items() if state == "failed"}
+        return tuple(sorted(failed - self.watch.excused))
 
     def silent_units(self) -> tuple[str, ...]:
         """List the units whose failure the journal would not tell; no tree needs to have any."""
@@ -289,6 +293,7 @@ class Machine:
 
     def symptoms(self, *causes: Cause) -> tuple[Symptom, ...]:
         """List what was seen that a clean boot does not show, of these causes."""
+        self._catch_up()
         return tuple(one for one in self.watch.symptoms if one.cause in causes)
 
     def console(self) -> str:
@@ -298,6 +303,11 @@ class Machine:
     def last_words(self) -> str:
         """Tell the last lines of console and journal, as a failure shows them."""
         return self._following.last_words() if self._following is not None else self._said
+
+    def _catch_up(self) -> None:
+        """Take what has come since somebody last waited for something."""
+        if self._following is not None:
+            self._following.pump(wait_s=0.0)
 
     def _running(self) -> Following:
         if self._following is None:

@@ -5,6 +5,7 @@ What single ones came to is kept in the run's directory, a file a component; ``b
 takes it from there.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pipeline.cli.passage import Passage
@@ -14,6 +15,10 @@ from pipeline.stages import base as base_stage
 from pipeline.stages import build as build_stage
 from pipeline.words.errors import BadInput
 from pipeline.words.records import from_json
+from pipeline.words.refs import Commit
+
+SOURCES = "sources"
+"""The file of a run on a worker that names sources in its repository: component → commit."""
 
 
 def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool = False) -> None:
@@ -22,11 +27,13 @@ def build(passage: Passage, *, force: frozenset[str] = frozenset(), retry: bool 
     What this run has built by name is taken as it ended, also where it failed, unless ``retry``.
     """
     with passage.stage("build"):
-        earlier = {} if retry else read_built(passage.run)
+        there = read_built(passage.run)
+        earlier = {} if retry else there
+        force |= wished(passage, there)
         result = _build(passage, force=force, earlier=earlier)
         passage.write("build", result)
         passage.tell(_build_summary(result))
-        _raise_failed(passage, result)
+        raise_failed(passage, result)
 
 
 def build_named(
@@ -44,17 +51,29 @@ def build_named(
             for name, one in read_built(passage.run).items()
             if name not in names or one.outcome is build_stage.Outcome.BUILT
         }
+        force |= wished(passage, earlier)
         result = _build(passage, force=force, earlier=earlier, only=frozenset(names))
         for one in result.components:
             is_news = one.outcome in (build_stage.Outcome.BUILT, build_stage.Outcome.FAILED)
             if is_news or one.component in names:
-                passage.merge(
-                    f"built/{one.component}",
-                    build_stage.BuiltComponent,
-                    lambda old, one=one: _news(old, one),  # type: ignore[misc]
-                )
+                note_built(passage, one)
         passage.house.log.fact(_build_summary(result))
-        _raise_failed(passage, result)
+        raise_failed(passage, result)
+
+
+def note_built(passage: Passage, one: build_stage.BuiltComponent) -> None:
+    """Keep what became of a component that was built by name."""
+    passage.run.built.mkdir(exist_ok=True)
+    passage.merge(f"built/{one.component}", build_stage.BuiltComponent, lambda old: _news(old, one))
+
+
+def wished(passage: Passage, there: Mapping[str, build_stage.BuiltComponent]) -> frozenset[str]:
+    """Tell what a person wants built in any case and this run has not built yet."""
+    return frozenset(
+        name
+        for name in passage.wish.rebuild
+        if name not in there or there[name].outcome is not build_stage.Outcome.BUILT
+    )
 
 
 def _build(
@@ -79,6 +98,8 @@ def _build(
         force=force,
         only=only,
         earlier=earlier,
+        sources=_sources(passage.run),
+        tried=passage.trial is not None,
     )
     return build_stage.build(
         request,
@@ -89,6 +110,12 @@ def _build(
         tmp=house.tmp,
         log=house.log,
     )
+
+
+def _sources(run: RunDir) -> dict[str, Commit]:
+    """Read which sources a worker has as commits; ``fetch`` brought them."""
+    path = run.file(SOURCES)
+    return json.loads(path.read_bytes()) if path.is_file() else {}
 
 
 def _news(
@@ -108,7 +135,8 @@ def read_built(run: RunDir) -> dict[str, build_stage.BuiltComponent]:
     return found
 
 
-def _raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
+def raise_failed(passage: Passage, result: build_stage.BuildResult) -> None:
+    """Raise what a build ended with, where it did not pass."""
     error = result.error()
     if error is not None:
         kept = [one.component for one in result.components if one.failed_ref]

@@ -19,7 +19,7 @@ from typing import TypeVar
 from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
-from pipeline.cli.results import Disks, Resolved, Tests, Trees
+from pipeline.cli.results import Disks, Judged, Resolved, Tests, Trees
 from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
 from pipeline.stages import disk as disk_stage
@@ -27,7 +27,9 @@ from pipeline.stages import promote as promote_stage
 from pipeline.stages import resolve as resolve_stage
 from pipeline.stages import test as test_stage
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.manifest import Manifest, Source, Target
+from pipeline.words.gate import GateResult
+from pipeline.words.gate import judge as judge_gate
+from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Revision, buildmaster_ref
@@ -107,7 +109,8 @@ def resolve(
         overridden = {name: str(path) for name, path in overrides.items()}
         passage.write("resolve", Resolved(failures=failures, overrides=overridden))
         house.ledger.record_snapshot(passage.run.version, result.snapshot.digest)
-        house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
+        if passage.trial is None:
+            house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
         passage.note_snapshot(result.snapshot.digest)
         passage.tell(f"snapshot {result.snapshot.digest[:12]}, {len(result.snapshot.pins)} pins")
         raise_several(result.failures, "could not be resolved")
@@ -130,7 +133,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
     house = passage.house
     with passage.stage("disk", *targets):
         manifest = passage.manifest
-        key = house.keyring.export()
+        key = house.clients_key()
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
@@ -186,7 +189,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
         heard = []
         for tree in _trees(passage, trees):
             target = target_of(passage.manifest, tree.target)
-            for name in (suite,) if suite else tuple(target.gate):
+            for name in (suite,) if suite else suites_of(passage, target):
                 request = test_stage.TestRequest(
                     run=passage.run.version,
                     tree=tree,
@@ -209,6 +212,55 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
             "did not pass",
         )
+
+
+def hear(passage: Passage, result: SuiteResult) -> None:
+    """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
+    with passage.stage("test", *part_of_test([result.tree], result.suite)):
+        passage.house.ledger.record_suite(passage.run.version, result)
+        passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
+        passage.tell(f"{result.tree} {_heard(result)}")
+        error = _as_error(result)
+        if error is not None:
+            raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
+
+
+def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
+    """Tell which suites a run has for a target: those that a person named, else its gate's."""
+    return passage.wish.suites or tuple(target.gate)
+
+
+def judge(passage: Passage) -> None:
+    """Tell what the gate makes of a try's verdicts; raises Failed where it would hold the trees."""
+    house = passage.house
+    with passage.stage("judge"):
+        results = {tree.name: _judged(passage, tree) for tree in _trees(passage, ())}
+        passage.write("judge", Judged(trees=results))
+        passage.tell(
+            ", ".join(
+                f"{name} {'passed' if one.passed else 'held'}" for name, one in results.items()
+            )
+        )
+        for name, one in results.items():
+            for note in one.notes:
+                house.log.fact(note, about=name)
+        held = {name: "; ".join(one.reasons) for name, one in results.items() if not one.passed}
+        if held:
+            told = "; ".join(f"{name}: {reasons}" for name, reasons in held.items())
+            raise Failed(f"it would not be promoted: {told}", hint=_evidence(passage))
+
+
+def _judged(passage: Passage, tree: Tree) -> GateResult:
+    target = target_of(passage.manifest, tree.target)
+    rows = {row.suite: row for row in passage.house.ledger.attempts(tree.commit)}
+    # Who names suites asks about these alone, whatever the gate thinks of them.
+    named = passage.wish.suites
+    gate = dict.fromkeys(named, Need.REQUIRED) if named else target.gate
+    return judge_gate(
+        gate,
+        {suite: row.verdict for suite, row in rows.items()},
+        messages={suite: row.message for suite, row in rows.items()},
+    )
 
 
 def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:

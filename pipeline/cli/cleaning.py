@@ -4,7 +4,7 @@
 Kept are always: runs that were promoted, every tree on a ``buildmaster`` line, every commit on a
 ``compose`` line (its files, too, unless the manifest's ``retention`` gives them up), the newest
 artifact of each component, and the ledger. Runs that did not pass are kept three times as long as
-those that did. Everything removed here can be made again.
+those that did, and tries no longer than they. Everything removed here can be made again.
 """
 
 import argparse
@@ -26,10 +26,12 @@ from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.building.schedule import LOCK_PREFIX
+from pipeline.stages.disk import half_made, remove_half_made
 from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.refs import RefName, name_of_part
 from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.wish import TRY
 
 _FAILURES_LONGER = 3
 _UNUSED_S = 14 * 24 * 3600.0
@@ -86,8 +88,9 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
 
 
 def _unlock(house: House) -> None:
-    """Remove the locks of builds, one for each recipe that was ever built: nobody has one now."""
-    for path in (house.workdir.cache / "locks").glob(f"{LOCK_PREFIX}*.lock"):
+    """Remove the locks of builds and disks, one for each that was ever made: nobody has one now."""
+    locks = (house.workdir.cache / "locks").glob(f"{LOCK_PREFIX}*.lock")
+    for path in (*locks, *house.workdir.disks.glob(".*.lock")):
         path.unlink()
 
 
@@ -106,9 +109,16 @@ def _kept_runs(
     everything: list[tuple[RunDir, RunRecord]], keep: int
 ) -> Iterator[tuple[RunDir, RunRecord]]:
     """Choose runs, newest first: some passes, more failures, all that were promoted."""
+    tries = 0
     for number, (run, record) in enumerate(everything):
+        if record.kind == TRY:
+            # They push out no run of the line, and nothing is built on them.
+            tries += 1
+            if tries <= keep:
+                yield run, record
+            continue
         longest = keep if record.ending in _PASSES else keep * _FAILURES_LONGER
-        if number < longest or record.promoted:
+        if number - tries < longest or record.promoted:
             yield run, record
 
 
@@ -117,13 +127,20 @@ def _disks(house: House, runs: list[RunDir]) -> Iterator[Item]:
     commits: set[str] = {at for ref, at in house.repo.refs().items() if _kind(ref) == "buildmaster"}
     for run in runs:
         trees = _read(run, "trees").get("trees", ())
-        if trees:
+        if trees and not run.file("try").is_file():
             commits |= {tree["commit"] for tree in trees}
             break
     everything = sorted(house.workdir.disks.iterdir())
     for path in everything:
         if path.suffix == ".qcow2" and path.name.partition("-")[0] in commits:
             commits |= {one.name.partition("-")[0] for one in below(path)}
+    for path in half_made(house.workdir.disks):
+        yield Item(
+            what=f"half of disk {path.name.lstrip('.')}",
+            why="whoever made it was killed",
+            size=_size(path),
+            remove=partial(remove_half_made, path),
+        )
     for path in everything:
         if path.name.startswith(".") or path.name.partition("-")[0] in commits:
             continue
@@ -158,7 +175,7 @@ def _refs(house: House, runs: list[RunDir]) -> Iterator[Item]:
             yield _ref_item(house.repo, names, f"artifact {key[:12]}", "no run that stays used it")
     versions = {run.version for run in runs}
     for ref in refs:
-        if _kind(ref) == "failed" and name_of_part(ref.split("/")[2]) not in versions:
+        if _kind(ref) in ("failed", "try") and name_of_part(ref.split("/")[2]) not in versions:
             yield _ref_item(house.repo, [ref], ref, "its run is gone")
 
 

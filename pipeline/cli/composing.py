@@ -2,6 +2,7 @@
 """The stage ``compose`` of a run: its trees, when it is the run's turn."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Resolved, Trees
@@ -12,6 +13,7 @@ from pipeline.stages import compose as compose_stage
 from pipeline.words.errors import BadInput, Failed
 from pipeline.words.manifest import Manifest, OnFailed, Target
 from pipeline.words.manifest_text import target_of
+from pipeline.words.records import from_json
 from pipeline.words.refs import Commit, Part
 from pipeline.words.tree import Tree
 
@@ -28,12 +30,14 @@ def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | No
                 hint=passage.command("build"),
             )
         parts = {**_last_good(passage, (*result.failed, *result.blocked)), **result.parts()}
+        targets = targets or passage.wish.targets
         before = _composed_before(passage) if not targets else ()
         if before:
             passage.tell(f"composed before: {_named(before)}")
             return
         digest = passage.snapshot.digest
-        with turn(passage, wait_s=wait_s):
+        # What is tried stands in no line, and waits for nobody.
+        with turn(passage, wait_s=wait_s) if passage.trial is None else nullcontext():
             trees = _compose(passage, targets, parts, whole=whole)
             # Before the next one's turn: what is killed then finds its trees when it goes on.
             passage.merge(
@@ -51,7 +55,7 @@ def _named(trees: Sequence[Tree]) -> str:
 def _composed_before(passage: Passage) -> tuple[Tree, ...]:
     """Find the trees of a run that goes on after a later one has composed: they are in the line."""
     house, run = passage.house, passage.run
-    if not run.file("trees").is_file():
+    if passage.trial is not None or not run.file("trees").is_file():
         return ()
     trees = passage.read("trees", Trees).trees
     digest = passage.snapshot.digest
@@ -81,6 +85,8 @@ def _compose(
             base=_variant(base, target, passage),
             parts=parts,
             promotable=whole and not overrides,
+            tried=passage.trial is not None,
+            parent=_start(passage, target) if passage.trial is not None else None,
         )
         tree = compose_stage.compose(
             request, repo=house.repo, cache=house.workdir.cache, tmp=house.tmp, log=house.log
@@ -90,6 +96,20 @@ def _compose(
         house.ledger.record_tree(passage.run.version, tree, chosen)
         trees.append(tree)
     return trees
+
+
+def _start(passage: Passage, target: Target) -> Commit | None:
+    """Find the tree that a try began from: it is compared with that."""
+    house = passage.house
+    assert passage.trial is not None
+    start = passage.trial.start
+    if not house.workdir.is_run(start) or not house.workdir.run(start).file("trees").is_file():
+        return None
+    path = house.workdir.run(start).file("trees")
+    for tree in from_json(Trees, path.read_bytes(), where=str(path)).trees:
+        if (tree.target, tree.arch) == (target.name, house.arch):
+            return tree.commit if house.repo.has_commit(tree.commit) else None
+    return None
 
 
 def _with_trees(earlier: Trees | None, made: Sequence[Tree], *, of: str) -> Trees:

@@ -16,7 +16,7 @@ from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Console, Domain, Ended, MachineSpec, hypervisor
 from pipeline.ports.log import Log
 from pipeline.ports.terminal import converse
-from pipeline.stages.disk import first_boot
+from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.errors import EXIT_PASSED, Failed, Trouble
 from pipeline.words.records import from_json
 

@@ -25,6 +25,7 @@ from pipeline.words.errors import BadInput, Interrupted, Trouble
 from pipeline.words.push import Push, PushState
 from pipeline.words.records import to_json
 from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.wish import Trial
 
 _PATIENCE_S = 10.0
 """At least so long is waited for a run: others look at its lock to see whether it was killed."""
@@ -41,12 +42,14 @@ _KEPT = (RunEnding.PASSED, RunEnding.UNCHANGED)
 
 
 @contextmanager
-def begun(house: House, what: str, *, for_push: int | None = None) -> Iterator[RunDir]:
+def begun(
+    house: House, what: str, *, for_push: int | None = None, trial: Trial | None = None
+) -> Iterator[RunDir]:
     """Begin a run and hold it alone: its version, record and ticket come in one order for all.
 
     That ``for_push`` is the push's before anything else. It may have a manifest of its own, so
     that its record is yet to be written, and its ticket to be taken: their order is kept by the
-    lock of the line, which whoever resolves a push has.
+    lock of the line, which whoever resolves a push has. What is ``trial`` is one from the start.
     """
     if for_push is None:
         _ = house.manifest  # a wrong one is told before there is a run
@@ -54,6 +57,8 @@ def begun(house: House, what: str, *, for_push: int | None = None) -> Iterator[R
         with lock(house.workdir.lock("begin"), what="beginning a run", wait_s=_BEGIN_S):
             run = house.workdir.new_run()
             stack.enter_context(held_run(house, run, what, wait_s=0.0))
+            if trial is not None:
+                write_text(run.file("try"), to_json(trial))
             if for_push is None:
                 Passage(house, run)
             else:

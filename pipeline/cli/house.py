@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
     from pipeline.words.manifest import Manifest
 
 SETTINGS = "ostci.toml"
+CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
 _KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
 
@@ -181,6 +182,11 @@ class House:
         keyring.ensure(f"{self.manifest.osname} (ostci)")
         return keyring
 
+    def clients_key(self) -> bytes:
+        """Tell the public key that clients trust: on a worker the master's, which is fetched."""
+        fetched = self.workdir.keys / CLIENTS_KEY
+        return fetched.read_bytes() if fetched.is_file() else self.keyring.export()
+
     def command(self, *words: str) -> str:
         """Write an ``ostci`` command on this work directory, to be pasted."""
         return " ".join(["ostci", "-C", shlex.quote(str(self.workdir.root)), *words])
@@ -218,3 +224,11 @@ class House:
             if run.file(result).is_file():
                 return run
         raise BadInput("there is no such run yet", hint=self.command("run"))
+
+
+def tried_artifacts(house: House, run: str) -> "Artifacts":
+    """Open the artifacts as a try sees them: those of all, and its own."""
+    from pipeline.ports.tried_artifacts import TriedArtifacts
+
+    index = house.workdir.cache / "artifacts.sqlite"
+    return TriedArtifacts(house.repo, index, osname=house.manifest.osname, run=run)

@@ -4,28 +4,30 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house, open_with_sink
 from pipeline.cli.passage import Passage
+from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
 from pipeline.cli.trees import find_tree, snapshot_of
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
-from pipeline.ports.files import write_text
+from pipeline.ports.files import shared_place, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
 from pipeline.words.manifest_targets import target_of
 from pipeline.words.records import to_json
-from pipeline.words.refs import Commit, buildmaster_ref
+from pipeline.words.refs import Commit, buildmaster_ref, tree_of_ref
 
 _LEAST_MEMORY = 64
+"""MiB."""
+_SOCKETS = "ostci-boot-"
+_WAIT_S = 10.0
 
 
 def do_boot(options: argparse.Namespace) -> int:
@@ -33,42 +35,47 @@ def do_boot(options: argparse.Namespace) -> int:
     from pipeline.cli.console import Session
 
     house, sink = open_with_sink(options)
-    commit = find_tree(house, options.tree)
-    with live(sink):
-        name, arch, target = _target(house, commit)
-        if options.memory is not None:
-            if options.memory < _LEAST_MEMORY:
-                raise BadInput(f"{options.memory} MiB is too little", where="--memory")
-            target = replace(target, memory=options.memory * 1024**2)
-        disk = _disk(house, commit, name, arch, target)
-        chosen = accelerator.choose(log=house.log)
-    with _directories() as (sockets, scratch):
-        session = Session(
-            name=name,
-            arch=arch,
-            disk=str(disk),
-            memory=target.memory,
-            processors=target.processors,
-            machines=house.settings.machines,
-            accelerator=chosen.kind,
-            speed=chosen.speed,
-            sockets=str(sockets),
-            scratch=str(scratch),
-        )
-        house.log.fact(f"{commit} with {chosen.kind.upper()}; Ctrl-] leaves", about=name)
-        return _run(session, scratch, house)
+    # Nobody cleans up meanwhile: a guest that reboots is read from the disk that it stands on.
+    with locked(house, f"ostci boot {options.tree}", wait_s=_WAIT_S):
+        commit = find_tree(house, options.tree)
+        with live(sink):
+            name, arch, target = _target(house, commit)
+            if options.memory is not None:
+                if options.memory < _LEAST_MEMORY:
+                    raise BadInput(f"{options.memory} MiB is too little", where="--memory")
+                target = replace(target, memory=options.memory * 1024**2)
+            disk = _disk(house, commit, name, arch, target)
+            chosen = accelerator.choose(log=house.log)
+        scratch = house.tmp / "boot"
+        scratch.mkdir()
+        # For sockets, whose paths must be short.
+        with shared_place(Path("/tmp"), _SOCKETS) as sockets:
+            session = Session(
+                name=name,
+                arch=arch,
+                disk=str(disk),
+                memory=target.memory,
+                processors=target.processors,
+                machines=house.settings.machines,
+                accelerator=chosen.kind,
+                speed=chosen.speed,
+                sockets=str(sockets),
+                scratch=str(scratch),
+            )
+            house.log.fact(f"{commit} with {chosen.kind.upper()}; Ctrl-] leaves", about=name)
+            return _run(session, scratch, house)
 
 
 def _target(house: House, commit: Commit) -> tuple[str, str, Target]:
     """Tell a tree's name, architecture and target: by the refs that it is bound to."""
     manifest = snapshot_of(house, commit).manifest
-    marker = f"{manifest.osname}/compose/"
     for ref in house.repo.info(commit).bindings:
-        if ref.startswith(marker):
-            name = ref.removeprefix(marker)
-            arch, _, target = name.partition("-")
-            return name, arch, target_of(manifest, target)
-    raise BadInput(f"{commit} is bound to no ref below {marker}: it is no tree of a target")
+        found = tree_of_ref(manifest.osname, ref)
+        if found is not None:
+            arch, _, target = found.partition("-")
+            return found, arch, target_of(manifest, target)
+    told = f"{commit} is bound to no ref of composed or tried trees: it is no tree of a target"
+    raise BadInput(told)
 
 
 def _disk(house: House, commit: Commit, name: str, arch: str, target: Target) -> Path:
@@ -84,18 +91,6 @@ def _disk(house: House, commit: Commit, name: str, arch: str, target: Target) ->
     with house.log.step("disk", about=name):
         made = make_disk(request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log)
     return Path(made.path)
-
-
-@contextmanager
-def _directories() -> Iterator[tuple[Path, Path]]:
-    """Make a directory with a short path, for sockets, and one with room, for the layer."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ostci-", dir="/tmp") as sockets,
-        tempfile.TemporaryDirectory(prefix="ostci-boot-", dir="/var/tmp") as scratch,
-    ):
-        # QEMU's user has to come as far as its own files, and need see nothing on the way.
-        Path(sockets).chmod(0o711)
-        yield Path(sockets), Path(scratch)
 
 
 def _run(session: object, scratch: Path, house: House) -> int:

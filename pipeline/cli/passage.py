@@ -13,8 +13,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.cli.house import House
-from pipeline.cli.record import ended, note_ending, read_cancel, read_record, write_record
+from pipeline.cli.house import House, tried_artifacts
+from pipeline.cli.record import (
+    ended,
+    note_ending,
+    read_cancel,
+    read_record,
+    read_trial,
+    read_wish,
+    write_record,
+)
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, worst
@@ -22,6 +30,7 @@ from pipeline.words.manifest import Manifest
 from pipeline.words.records import from_json, to_json
 from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.wish import TRY, Wish
 
 T = TypeVar("T")
 _RESULT_S = 60.0
@@ -33,6 +42,10 @@ class Passage:
     def __init__(self, house: House, run: RunDir) -> None:
         self.house = house
         self.run = run
+        self.trial = read_trial(run)
+        """What is tried; None for a run that may be promoted."""
+        if self.trial is not None:
+            house.artifacts = tried_artifacts(house, run.version)
         self.record = read_record(run) if run.file("run").is_file() else self._new_record()
         self.waited_s = 0.0
         """How much of the stage was waiting for others."""
@@ -45,17 +58,27 @@ class Passage:
             manifest=str(self.house.settings.manifest),
             started=time.time(),
             pid=os.getpid(),
+            kind=TRY if self.trial is not None else "",
         )
         write_record(self.run, record)
-        self.house.ledger.begin_run(record.version, record.osname, record.started)
-        self.house.ledger.tickets.take(record.version, record.osname)
+        self._begin(record)
+        if not record.kind:
+            self.house.ledger.tickets.take(record.version, record.osname)
         return record
 
     def reopen(self) -> None:
         """Go on with a run that had come to a stop."""
         now = {"ending": RunEnding.RUNNING, "ended": None, "message": "", "hint": ""}
         self.update(lambda record: replace(record, pid=os.getpid(), **now))  # type: ignore[arg-type]
-        self.house.ledger.begin_run(self.run.version, self.record.osname, self.record.started)
+        self._begin(self.record)
+
+    def _begin(self, record: RunRecord) -> None:
+        self.house.ledger.begin_run(record.version, record.osname, record.started, kind=record.kind)
+
+    @property
+    def wish(self) -> Wish:
+        """What a person asked for with this run; nothing for most runs."""
+        return read_wish(self.run)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -61,10 +61,29 @@ def plan_of(workdir: Workdir, version: str | None, *, log: Log) -> Plan:
         snapshot,
         arch,
         read_base_facts(repo, commit, cache=workdir.cache),
-        past=Artifacts(repo, workdir.cache / "artifacts.sqlite"),
+        past=_past(workdir, run, repo, snapshot.manifest.osname),
+        force=_wished(run),
         count_commits=_count_commits(workdir, snapshot, log),
         earlier_base_names=lambda digest: earlier_names(workdir.cache, digest),
     )
+
+
+def _wished(run: RunDir) -> frozenset[str]:
+    """Tell what a person wants built in any case; read as plain JSON, for it is asked often."""
+    for name in ("try", "wish"):
+        if run.file(name).is_file():
+            told = json.loads(run.file(name).read_bytes())
+            return frozenset(told.get("wish", told).get("rebuild", ()))
+    return frozenset()
+
+
+def _past(workdir: Workdir, run: RunDir, repo: Repo, osname: str) -> Artifacts:
+    index = workdir.cache / "artifacts.sqlite"
+    if not run.file("try").is_file():
+        return Artifacts(repo, index)
+    from pipeline.ports.tried_artifacts import TriedArtifacts
+
+    return TriedArtifacts(repo, index, osname=osname, run=run.version)
 
 
 def this_arch(manifest: Manifest) -> str:

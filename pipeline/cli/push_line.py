@@ -281,7 +281,7 @@ def _work(passage: Passage, push: Push, along: tuple[Push, ...], before: RunDir 
         return
     known = line_snapshot(before)
     is_same = known.manifest.base == house.manifest.base and not moves.base
-    if not is_same or not _take_base(passage, before):
+    if not is_same or not take_base(passage, before):
         chain.base(passage)
     try:
         chain.resolve(passage, fetch=moves.fetch, overrides={}, known=known, at=moves.at)
@@ -311,7 +311,7 @@ def _in_words(one: Push, push: Push) -> str:
     return told + (f", superseded by push {push.id}" if one.id != push.id else "")
 
 
-def _take_base(passage: Passage, before: RunDir) -> bool:
+def take_base(passage: Passage, before: RunDir) -> bool:
     """Take the base of the run before as it is; tells whether that could be done."""
     path = before.file("base")
     if not path.is_file():

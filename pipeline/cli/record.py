@@ -11,6 +11,7 @@ from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import Ending
 from pipeline.words.records import from_json, to_json
 from pipeline.words.run import RunEnding, RunRecord, ending_of, gives_up_its_place
+from pipeline.words.wish import Trial, Wish
 
 if TYPE_CHECKING:  # it takes a while to import and few commands need it
     from pipeline.ports.ledger import Ledger
@@ -31,6 +32,21 @@ def read_cancel(run: RunDir) -> Cancel | None:
     """Tell who cancelled a run, if anybody has."""
     path = run.file(CANCEL)
     return from_json(Cancel, path.read_bytes(), where=str(path)) if path.is_file() else None
+
+
+def read_trial(run: RunDir) -> Trial | None:
+    """Tell what a run tries; None for one that may be promoted."""
+    path = run.file("try")
+    return from_json(Trial, path.read_bytes(), where=str(path)) if path.is_file() else None
+
+
+def read_wish(run: RunDir) -> Wish:
+    """Tell what a person asked for with a run."""
+    trial = read_trial(run)
+    if trial is not None:
+        return trial.wish
+    path = run.file("wish")
+    return from_json(Wish, path.read_bytes(), where=str(path)) if path.is_file() else Wish()
 
 
 def read_record(run: RunDir) -> RunRecord:

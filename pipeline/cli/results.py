@@ -5,6 +5,7 @@ all of it. Each class says the file's name."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.words.gate import GateResult
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult
 
@@ -37,3 +38,10 @@ class Tests:
 
     __test__ = False
     suites: tuple[SuiteResult, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """``judge.json``: what the gate makes of each tree of a try."""
+
+    trees: Mapping[str, GateResult] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.push import Via
 from pipeline.words.run import RunEnding, RunRecord, place_of
+from pipeline.words.wish import TRY
 
 _SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
 """A run that ended so would end so again on the same snapshot."""
@@ -159,7 +160,7 @@ def _same_as(passage: Passage) -> RunRecord | None:
     """Find the newest earlier run that came to an end, if it had the same snapshot."""
     for run, record in records(passage.house.workdir):
         is_later = place_of(run.version) >= place_of(passage.run.version)
-        if is_later or record.ending is RunEnding.UNCHANGED:
+        if is_later or record.ending is RunEnding.UNCHANGED or record.kind == TRY:
             continue
         same = record.snapshot == passage.record.snapshot and record.ending in _SETTLED
         return record if same else None

@@ -111,7 +111,8 @@ def _told(stage: StageRecord) -> str:
 
 
 def _run_words(record: RunRecord) -> Iterator[str]:
-    yield f"run {record.version} of {record.osname}: {record.ending}"
+    kind = f" ({record.kind})" if record.kind else ""
+    yield f"run {record.version} of {record.osname}{kind}: {record.ending}"
     yield f"started {_utc(record.started)}" + (
         f", took {record.ended - record.started:.0f} s" if record.ended else ""
     )
@@ -163,7 +164,7 @@ def _list_runs(house: House, options: argparse.Namespace) -> int:
     for record in found:
         took = f"{record.ended - record.started:6.0f} s" if record.ended else "        "
         first = record.message.splitlines()[0] if record.message else ""
-        mark = " promoted" if record.promoted else ""
+        mark = " promoted" if record.promoted else f" {record.kind}" if record.kind else ""
         print(f"{record.version:<12} {record.ending:<11} {took}{mark}  {first}".rstrip())
     if not found:
         print("no runs yet; make one: ostci run")

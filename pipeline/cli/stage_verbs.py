@@ -83,6 +83,11 @@ def do_test(options: Options) -> int:
     return _do(options, "test", work, result="tests", share=chain.part_of_test(trees, suite))
 
 
+def do_judge(options: Options) -> int:
+    """Tell what the gate makes of the verdicts."""
+    return _do(options, "judge", chain.judge)
+
+
 def do_promote(options: Options) -> int:
     """Move ``buildmaster`` if the gate passed."""
     return _do(options, "promote", chain.promote)
@@ -93,6 +98,7 @@ _NEEDS = {
     "compose": "build",
     "disk": "trees",
     "test": "disks",
+    "judge": "trees",
     "promote": "trees",
 }
 

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from pipeline.ports.master_home import (
     prepare,
     twistd,
 )
+from pipeline.ports.worker_home import WorkerHome
 from pipeline.words.errors import EXIT_PASSED, Trouble
 
 _GRACE_S = 20.0
@@ -43,11 +44,14 @@ _TAIL_LINES = 15
 class Kept:
     """A program that is started again whenever it ends."""
 
-    def __init__(self, name: str, home: Home, log: Log) -> None:
+    def __init__(
+        self, name: str, home: Home | WorkerHome, log: Log, *, env: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.child: process.Child | None = None
         self.due = 0.0
         self._home = home
+        self._env = env
         self._log = log
         self._stack = ExitStack()
         self._pause_s = _FIRST_PAUSE_S
@@ -65,7 +69,7 @@ class Kept:
                 argv,
                 log=self._log,
                 cwd=place,
-                env=environment(),
+                env=self._env or environment(),
                 stdout=None,
                 stderr=None,
                 grace_s=_GRACE_S,
@@ -86,6 +90,10 @@ class Kept:
         again = f"it is started again in {self._pause_s:.0f} s"
         self._log.warning(f"{words}; {again}; {self.log_path} ends with\n{self.last_lines}")
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+    def wait(self, at_most_s: float) -> None:
+        """Wait until it ends, its pause is over, or the time is."""
+        _wait([self], at_most_s)
 
     def stop(self) -> None:
         """End it, with time to put its work back into the queue."""
@@ -144,7 +152,7 @@ def _gently_stopped() -> Iterator[None]:
 
 def keep_up(home: Home, house: House) -> None:
     """Start both and start again what ends, until interrupted."""
-    kept = [Kept(name, home, house.log) for name in ("master", "worker")]
+    kept = [Kept(name, home, house.log) for name in home.programs]
     told = False
     deadline = time.monotonic() + _START_S
     try:
@@ -186,5 +194,9 @@ def _tell(home: Home) -> None:
     hooks = ", ".join(f"{settings.url}change_hook/{kind}" for kind in settings.hooks)
     if hooks:
         print(f"push hooks        {hooks}")
+    remote = settings.remote
+    if remote.workers:
+        names = ", ".join(one.name for one in remote.workers)
+        print(f"remote workers    {names}: at {remote.listen}, from {remote.dock_url}")
     print(f"logs              {home.master}/twistd.log, {home.worker}/twistd.log")
     print("stop it with Ctrl-C", flush=True)

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cli.worker_verbs import WORKER_VERBS
+
 Parser = argparse.ArgumentParser
 _Options = Callable[[Parser], None]
 _VIA = ("poll", "hook", "force", "base", "manifest", "try")
@@ -26,7 +28,7 @@ def build_parser(version: str) -> Parser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for name, module, words, example, options in _VERBS:
+    for name, module, words, example, options in (*_VERBS, *WORKER_VERBS):
         verb = verbs.add_parser(
             name,
             help=words,
@@ -194,6 +196,31 @@ def _run(parser: Parser) -> None:
     _json(parser)
 
 
+def _try(parser: Parser) -> None:
+    parser.add_argument(
+        "replace",
+        nargs="*",
+        metavar="COMPONENT=DIR|BRANCH|REVISION",
+        help="take a component from a directory, with what is not committed, or from a branch or"
+        " revision of its repository",
+    )
+    parser.add_argument(
+        "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
+    )
+    _parts(parser)
+    _wait(parser)
+    _json(parser)
+
+
+def _parts(parser: Parser) -> None:
+    parser.add_argument(
+        "--target", action="append", default=[], metavar="NAME", help="only this target (all)"
+    )
+    parser.add_argument(
+        "--suite", action="append", default=[], metavar="NAME", help="only this suite (the gate's)"
+    )
+
+
 def _push(parser: Parser) -> None:
     parser.add_argument("component", help="a component, base, manifest or patches")
     parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
@@ -333,6 +360,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         _run,
     ),
     (
+        "try",
+        "trying",
+        "try what is not pushed yet: a run that goes the whole way and promotes nothing",
+        "ostci -C work try zlib=../zlib",
+        _try,
+    ),
+    (
         "watch",
         "watching",
         "look where branches are, and record what was pushed",
@@ -389,6 +423,13 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "boot trees and run suites on them",
         "ostci -C work test x86_64-runtime --suite smoke",
         _test,
+    ),
+    (
+        "judge",
+        "stage_verbs",
+        "tell what the gate makes of a try's verdicts",
+        "ostci -C work judge --run 20261124.0",
+        _stage,
     ),
     (
         "promote",

@@ -10,8 +10,16 @@ from typing import Any
 
 from buildbot.plugins import schedulers, util, worker
 
+from pipeline.master.away import SAMPLE, Compare, Job
 from pipeline.master.book import Book
-from pipeline.master.policies import first_slot_for_oldest, last_slot_first, parent_alive
+from pipeline.master.policies import (
+    first_slot_for_oldest,
+    last_slot_first,
+    may_do,
+    parent_alive,
+    remote_first,
+)
+from pipeline.master.remote import RemoteSlot
 from pipeline.master.run_steps import RUN, Begin
 from pipeline.master.scheduler import PUSHES, PushScheduler
 from pipeline.master.steps import Ostci
@@ -22,16 +30,23 @@ HOST = "host"
 """The master's own worker: promotion and signing are commands of the master's user alone."""
 
 
-def make_workers(settings: MasterSettings) -> list[Any]:
+def make_workers(book: Book) -> list[Any]:
     """Make the slots, which one worker process holds, and the master's own."""
+    settings = book.settings
     names = (*settings.run_slots, *settings.work_slots)
     slots = [worker.Worker(name, settings.worker_password, max_builds=1) for name in names]
-    return [*slots, worker.LocalWorker(HOST, max_builds=1)]
+    remote = [
+        RemoteSlot(name, one.password, max_builds=1, of=one, book=book)
+        for one in settings.remote.workers
+        for name in one.slot_names
+    ]
+    return [*slots, *remote, worker.LocalWorker(HOST, max_builds=1)]
 
 
-def make_schedulers() -> list[Any]:
+def make_schedulers(settings: MasterSettings) -> list[Any]:
     """Make what starts runs, and what their steps trigger."""
-    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in TRIGGERED]
+    names = (*TRIGGERED, *((SAMPLE,) if settings.remote.workers else ()))
+    triggered = [schedulers.Triggerable(name=name, builderNames=[name]) for name in names]
     return [PushScheduler(name=PUSHES, builderNames=["run"]), *triggered]
 
 
@@ -48,11 +63,12 @@ def make_builders(book: Book) -> list[Any]:
         canStartBuild=first_slot_for_oldest(book, first),
         nextWorker=last_slot_first(first),
     )
+    elsewhere = (*settings.work_slots, *settings.remote_slots)
     commands: Sequence[tuple[str, str, Sequence[str], Sequence[object]]] = (
         (
             "component",
             "one component in its sandbox",
-            settings.work_slots,
+            elsewhere,
             ("build", util.Property("component"), "--run", RUN),
         ),
         (
@@ -64,7 +80,7 @@ def make_builders(book: Book) -> list[Any]:
         (
             "suite",
             "one suite on one tree",
-            settings.work_slots,
+            elsewhere,
             ("test", util.Property("tree"), "--suite", util.Property("suite"), "--run", RUN),
         ),
         ("promote", "the gate, and buildmaster", (HOST,), ("promote", "--run", RUN)),
@@ -73,13 +89,32 @@ def make_builders(book: Book) -> list[Any]:
         _builder(
             name,
             workers,
-            [Ostci([*command, *wait, "--json"], settings=settings, again=True)],
+            [_step(settings, command, wait, workers)],
             words,
-            canStartBuild=parent_alive,
+            canStartBuild=parent_alive if workers != elsewhere else may_do(settings.remote),
+            nextWorker=remote_first(settings.remote),
         )
         for name, words, workers, command in commands
     ]
+    if settings.remote.workers:
+        again = [Compare(settings=settings, wait=wait)]
+        words = "what a remote worker built, built again here"
+        children.append(_builder(SAMPLE, settings.work_slots, again, words))
     return [run, *children]
+
+
+def _step(
+    settings: MasterSettings,
+    command: Sequence[object],
+    wait: Sequence[object],
+    workers: Sequence[str],
+) -> Ostci:
+    words = [*command, *wait, "--json"]
+    if workers == settings.work_slots or HOST in workers:
+        return Ostci(words, settings=settings, again=True)
+    # What is rendered later compares as equal to anything.
+    at = next(at for at, word in enumerate(command) if isinstance(word, str) and word == "--run")
+    return Job(words, job=command[:at], settings=settings)
 
 
 def _builder(

@@ -40,8 +40,8 @@ class Pipeline(ConfiguratorBase):
         book = Book(settings)
         self.protocols["pb"] = {"port": f"tcp:{settings.worker_port}:interface={_LOCAL}"}
         self.protocols["null"] = {}
-        self.workers += make_workers(settings)
-        self.schedulers += make_schedulers()
+        self.workers += make_workers(book)
+        self.schedulers += make_schedulers(settings)
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
         config_dict.setdefault("services", []).extend(

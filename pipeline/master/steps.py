@@ -6,7 +6,7 @@ of our machines (3), a command that was stopped because it said nothing or took 
 worker that was lost, within the same bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildbot.process.buildstep import BuildStep, ShellMixin
@@ -41,7 +41,7 @@ class Ostci(ShellMixin, BuildStep):
     while attempts are left; a run does that by itself, through the ledger.
     """
 
-    renderables = ("words",)
+    renderables: Sequence[str] = ("words",)
 
     def __init__(
         self,
@@ -71,8 +71,8 @@ class Ostci(ShellMixin, BuildStep):
                 return EXCEPTION
         self.addLogObserver("stdio", self.said)
         command = yield self.makeRemoteShellCommand(
-            command=ostci(self.settings, *self.words),
-            env=environment(self.settings),
+            command=self.command(),
+            env=self.environment(),
             logEnviron=False,
             collectStdout=True,
             timeout=self.settings.silent,
@@ -90,11 +90,27 @@ class Ostci(ShellMixin, BuildStep):
             return RETRY if self.again and attempt < self.settings.attempts else EXCEPTION
         self.stdout = command.stdout or ""
         self.code = command.rc
-        if is_bug(command.rc):
+        result = yield self.sorted(command.rc)
+        return result
+
+    def command(self) -> list[object]:
+        """Write the command as the worker is given it."""
+        return ostci(self.settings, *self.words)
+
+    def environment(self) -> Mapping[str, str]:
+        """Tell what the step sets of the command's environment."""
+        return environment(self.settings)
+
+    @defer.inlineCallbacks
+    def sorted(self, code: int) -> Any:
+        """Tell what the exit code of a command that ended by itself means here."""
+        if is_bug(code):
             self.setProperty("bug", self.name, self.name)
-        if self.again and is_trouble(command.rc) and attempt < self.settings.attempts:
-            return RETRY
-        result = yield self.ended(result_of(command.rc))
+        if self.again and is_trouble(code):
+            attempt = yield self.attempt()
+            if attempt < self.settings.attempts:
+                return RETRY
+        result = yield self.ended(result_of(code))
         return result
 
     def _lost(self, command: RemoteShellCommand) -> str:

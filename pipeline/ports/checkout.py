@@ -16,8 +16,10 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.git_commands import IDENTITY
 from pipeline.ports.imports import commit_tree
 from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.manifest import Component, Source, SourceKind
+from pipeline.words.refs import Commit
 from pipeline.words.snapshot import Pin, Snapshot
 
 _DIFF = re.compile(rb"^(?:diff |--- |Index: )", re.MULTILINE)
@@ -53,6 +55,13 @@ def check_out(
         remove_tree(target)
         target.write_text(text + "\n")
         _settle(into, max(pin.commit_time, 1), component.name)
+
+
+def check_out_commit(commit: Commit, pin: Pin, into: Path, *, name: str, repo: Repo) -> None:
+    """Write what ``check_out`` gave elsewhere, where it was committed."""
+    remove_tree(into)
+    repo.checkout(commit, into, copy=True)
+    _settle(into, max(pin.commit_time, 1), name)
 
 
 def _settle(into: Path, time_s: int, name: str) -> None:

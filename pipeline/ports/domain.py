@@ -6,7 +6,7 @@
 is not known here.
 """
 
-import json
+import importlib
 import os
 import queue
 import re
@@ -18,14 +18,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.ports import domain_root, process, qmp
+from pipeline.ports import domain_root, image
 from pipeline.ports.domain_root import libvirt, reap
 from pipeline.ports.domain_xml import Console, Files, Layer, MachineSpec, domain_xml
 from pipeline.ports.files import write_bytes
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Trouble
+
+if TYPE_CHECKING:
+    from pipeline.ports import qmp
 
 __all__ = [
     "Console",
@@ -45,6 +48,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,39}")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_PNG = 64 * 1024**2
 _DRAIN_S = 5.0
+_SEEN_S = 1.0
+_QMP = "pipeline.ports.qmp"
 
 
 class EventKind(StrEnum):
@@ -123,7 +128,7 @@ class Domain:
         self._is_ours = False
 
     @property
-    def monitor(self) -> qmp.Monitor:
+    def monitor(self) -> "qmp.Monitor":
         """The connection to QEMU, for what has no verb here."""
         assert self._monitor is not None, "the machine was never started"
         return self._monitor
@@ -181,10 +186,18 @@ class Domain:
             self.monitor.execute("send-key", keys=codes, hold_time=hold_ms)
 
     def destroy(self) -> None:
-        """End the machine now, as by pulling the plug; nothing happens when it has ended."""
+        """End the machine now, as by pulling the plug; nothing happens when it has ended.
+
+        What the guest has written is on its layer then.
+        """
+        self._end(flush=True)
+
+    def _end(self, *, flush: bool) -> None:
         self._is_ours = True
-        # libvirt would do the same and then look only every fifth of a second.
-        domain_root.terminate(self._staging.parent, self.name)
+        # libvirt would do the same and then look only every fifth of a second; so it would also
+        # when it is asked before it has seen for itself that QEMU is gone.
+        if domain_root.end_qemu(self._staging.parent, self.name, flush=flush):
+            self._over.wait(_SEEN_S)
         try:
             self._virt.destroy()
         except libvirt.libvirtError as error:
@@ -203,7 +216,7 @@ class Domain:
                 listener(event)
         self._log.detail(f"{kind} {detail}".strip(), about=self.name)
 
-    def _on_qmp(self, event: qmp.QmpEvent) -> None:
+    def _on_qmp(self, event: "qmp.QmpEvent") -> None:
         reason = str(event.data.get("reason", event.data.get("action", "")))
         kind = _BY_NAME.get(event.name)
         if event.name == "SHUTDOWN":
@@ -222,7 +235,7 @@ class Domain:
         now = time.monotonic()
         if self._monitor is not None:
             self._monitor.wait_gone(_DRAIN_S)
-        self._tell(EventKind.ENDED, detail, now)
+        self._tell(EventKind.ENDED, Ended.DESTROYED if self._is_ours else detail, now)
 
 
 def _read_png(path: Path, name: str) -> bytes:
@@ -303,23 +316,15 @@ class Hypervisor:
         """Open the disk's files for QEMU, whose user need not be able to find them."""
         if spec.disk is None:
             return (), ()
-        argv: list[str | Path] = [
-            "qemu-img",
-            "info",
-            "--backing-chain",
-            "--output=json",
-            "-U",
-            spec.disk,
-        ]
-        chain = json.loads(process.run(argv, log=self._log, deadline_s=30.0).stdout)
         layers, handles = [], []
-        for number, found in enumerate(chain):
-            path = Path(found["filename"])
-            handle = os.open(path, os.O_RDONLY if number else os.O_RDWR)
+        for number, path in enumerate((spec.disk, *image.below(spec.disk))):
+            try:
+                handle = os.open(path, os.O_RDONLY if number else os.O_RDWR)
+            except FileNotFoundError as error:
+                raise Trouble(f"there is no disk {path}", where=spec.name) from error
             stack.callback(os.close, handle)
             handles.append(handle)
-            group = f"{spec.name}-{number}"
-            layers.append(Layer(path=path, format=found["format"], group=group))
+            layers.append(Layer(path=path, format="qcow2", group=f"{spec.name}-{number}"))
         return tuple(layers), tuple(handles)
 
     def _stage(
@@ -355,10 +360,14 @@ class Hypervisor:
 
     def _create(self, domain: Domain, stack: ExitStack) -> None:
         flags = 0 if self._is_embedded else libvirt.VIR_DOMAIN_START_AUTODESTROY
+        # What talks to QEMU takes as long to load as a fifth of QEMU's own start: meanwhile, then.
+        threading.Thread(target=importlib.import_module, args=[_QMP], daemon=True).start()
         try:
             with domain_root.adopted(self.root, domain.name):
                 # Paused, so that no event is missed by who listens to QEMU itself.
                 domain._virt.createWithFlags(flags | libvirt.VIR_DOMAIN_START_PAUSED)
+            from pipeline.ports import qmp
+
             domain._monitor = stack.enter_context(
                 qmp.connect(
                     domain.qmp_socket,
@@ -373,8 +382,12 @@ class Hypervisor:
             raise _trouble(error, domain.name) from error
 
     def _end(self, domain: Domain) -> None:
-        """Leave nothing running; events that are still on their way are waited for."""
-        domain.destroy()
+        """Leave nothing running; events that are still on their way are waited for.
+
+        A QEMU that writes its disk out closes its sockets some time before it is gone, for which
+        libvirt then waits a fifth of a second; and nobody wants this layer any more.
+        """
+        domain._end(flush=False)
         domain._over.wait(_DRAIN_S)
 
     def _on_lifecycle(self, _connection: Any, virt: Any, event: int, detail: int, _: Any) -> None:

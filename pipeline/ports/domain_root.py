@@ -226,11 +226,14 @@ def _bury_probes(root: Path) -> None:
         time.sleep(_LOOK_S)
 
 
-def terminate(root: Path, name: str) -> None:
-    """Ask a machine's QEMU to end, which writes its disk out first, and wait for it a moment."""
+def end_qemu(root: Path, name: str, *, flush: bool) -> bool:
+    """End a machine's QEMU and wait for it a moment; tells whether there was one.
+
+    With ``flush`` it writes its disk out first; else it is killed.
+    """
     pid = pid_of(root, name)
-    if pid is not None:
-        _kill_qemu(pid, root, signal.SIGTERM, _TERM_S)
+    number = signal.SIGTERM if flush else signal.SIGKILL
+    return pid is not None and _kill_qemu(pid, root, number, _TERM_S)
 
 
 def _kill_qemu(

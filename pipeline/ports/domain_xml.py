@@ -35,7 +35,7 @@ class Console(StrEnum):
 class MachineSpec:
     """A machine to start.
 
-    ``disk`` is a writable layer that nobody else uses; ``into`` a directory for sockets and
+    ``disk`` is a writable layer (qcow2) that nobody else uses; ``into`` a directory for sockets and
     ``console.txt``, with a short path. ``memory`` is in bytes. ``extra_options`` go to QEMU as
     they are.
     """

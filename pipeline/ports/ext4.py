@@ -32,6 +32,8 @@ from pipeline.words.errors import Trouble
 
 _DEADLINE_S = 300.0
 _BANNER = "debugfs "
+# It reads lines of 8 KiB, and ends one also at a carriage return; a request has two words at most.
+_LONGEST_WORD = 3900
 # ``ln`` alone does not make a directory larger that is full; what it says then.
 _FULL_DIR = "make_link: No free space in the directory"
 _ROUNDS = 64
@@ -92,7 +94,9 @@ class Ext4:
             return copy.read_bytes()
 
     def change(self, operations: Iterable[Operation]) -> None:
-        """Carry out operations in their order; raises Trouble unless all of them worked."""
+        """Carry out operations in their order; raises Unfit where there is no room for them, and
+        Trouble unless all of them worked.
+        """
         todo = list(operations)
         # Beside the file system as it is shown to us: gone with that, whatever happens to us.
         with tempfile.TemporaryDirectory(prefix="edit-", dir=self.raw.parent) as name:
@@ -132,6 +136,8 @@ class Ext4:
         return said, [line.strip() for line in errors if line and not line.startswith(_BANNER)]
 
     def _expect(self, errors: Sequence[str]) -> None:
+        if any("Could not allocate" in error for error in errors):
+            raise Unfit("the change does not fit on the old disk")
         if errors:
             raise Trouble(f"debugfs could not change {self.raw}: {' / '.join(errors[:3])}")
 
@@ -141,9 +147,10 @@ def quoted(text: str) -> str:
 
     Raises Unfit for what no request can hold.
     """
-    if "\n" in text or "\0" in text or len(text) > 4000:
-        raise Unfit(f"debugfs cannot be told of {text!r}")
-    return '"' + text.replace('"', '""') + '"'
+    word = '"' + text.replace('"', '""') + '"'
+    if any(one in text for one in "\n\r\0") or len(word.encode()) > _LONGEST_WORD:
+        raise Unfit(f"debugfs cannot be told of {text[:200]!r}")
+    return word
 
 
 def _requests(operations: Iterable[Operation], scratch: Path) -> Iterator[str]:

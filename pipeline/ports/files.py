@@ -53,6 +53,15 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, flush: bool = Tru
             raise
 
 
+def flush(path: Path) -> None:
+    """Have a file on the disk before it gets its name: a power cut leaves an empty one else.
+
+    What could not be written is told here, too: a full disk.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def no_space(path: Path, wanted: int = 0) -> Iterator[None]:
     """Turn "no space left" inside the ``with`` into Trouble that names the path and the bytes."""

@@ -58,15 +58,21 @@ def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str,
     image.unlink(missing_ok=True)
     with image.open("wb") as file:
         file.truncate(size)
+    # Blocks as large ones have by themselves: else a small one takes no long symbolic link.
     extended = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0,nodiscard"
-    argv: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-L", label, "-U", uuid, "-E", extended]
+    argv: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-L", label, "-U", uuid]
+    argv += ["-b", "4096", "-E", extended]
     # A small journal: such file systems are made faster and replayed faster.
     journal = max(4, min(32, size // 1024**2 // 16))
     try:
         words = userns.as_root([*argv, "-J", f"size={journal}", "-d", directory, image])
         _run(words, image, log=log)
     except process.CommandError as error:
-        if not re.search("Could not allocate (block|inode)", error.finished.error_text):
+        said = error.finished.error_text
+        if "Insufficient space to store extended attribute" in said:
+            what = f"a file has more extended attributes than ext4 can keep: {said}"
+            raise Failed(what, where=str(directory)) from error
+        if not re.search("Could not allocate (block|inode)", said):
             raise
         raise Failed(
             f"the files do not fit on a disk of {size} bytes",

@@ -65,11 +65,16 @@ class Ledger:
 
     # Writing
 
-    def begin_run(self, version: str, osname: str, started: float) -> None:
-        """Record a run before it does anything; one that is there is running again."""
+    def begin_run(self, version: str, osname: str, started: float, *, kind: str = "") -> None:
+        """Record a run before it does anything; one that is there is running again.
+
+        What was once of a ``kind`` stays so.
+        """
         with self._database.writing() as connection:
             ensure_run(connection, version, started)
             values = {"osname": osname, "ending": RunEnding.RUNNING, "ended": None, "message": ""}
+            if kind:
+                values["kind"] = kind
             connection.execute(_update(tables.run, {"version": version}).values(values))
 
     def end_run(self, version: str, ending: str, message: str = "") -> None:

@@ -35,6 +35,8 @@ class RunRow:
     ending: str
     message: str
     snapshot: str | None
+    kind: str = ""
+    """``try`` for one that nothing is promoted of."""
 
 
 @dataclass(frozen=True, kw_only=True)

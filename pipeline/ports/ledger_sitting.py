@@ -32,6 +32,11 @@ class Sitting:
         rows = promotion_rows(self._connection, tree=tree, osname=osname, states=states, limit=1)
         return rows[0] if rows else None
 
+    def kind_of(self, run: str) -> str:
+        """Tell the kind of a run: nothing for one of a push or by hand, else ``try``."""
+        question = select(tables.run.c.kind).where(tables.run.c.version == run)
+        return str(self._connection.execute(question).scalar() or "")
+
     def new_batch(self) -> int:
         """Tell a number for rows that move together."""
         last = self._connection.execute(select(func.max(tables.promotion.c.batch))).scalar()
@@ -88,6 +93,7 @@ def ensure_run(connection: Connection, version: str, started: float | None = Non
         "started": time.time() if started is None else started,
         "ending": RunEnding.RUNNING,
         "message": "",
+        "kind": "",
     }
     connection.execute(insert(tables.run).values(row))
 

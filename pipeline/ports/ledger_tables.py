@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a database that says so is not looked at any further."""
 
 metadata = MetaData(
@@ -49,6 +49,7 @@ run = Table(
     Column("ending", String(16), nullable=False),
     Column("message", Text, nullable=False),
     Column("snapshot", String(64)),
+    Column("kind", String(16), nullable=False),
     Index(None, "place"),
     Index(None, "ending"),
 )
@@ -158,6 +159,7 @@ push = Table(
     Column("message", Text, nullable=False),
     Column("attempted", Double),
     Column("ended", Double),
+    Column("wish", Text, nullable=False),
     Index(None, "run"),
     Index(None, "component", "after"),
     Index(None, "state"),

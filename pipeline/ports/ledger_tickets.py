@@ -74,6 +74,8 @@ def _composed_after(version: str, line: str) -> Select[tuple[str]]:
         select(tables.run.c.version)
         .join(tables.tree, tables.tree.c.run == tables.run.c.version)
         .where(tables.run.c.osname == line, tables.run.c.place > place_of(version))
+        # What is tried stands in no line.
+        .where(tables.run.c.kind == "")
         .order_by(tables.run.c.place)
         .limit(1)
     )

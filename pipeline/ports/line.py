@@ -15,10 +15,12 @@ def newest_of_line(workdir: Workdir) -> RunDir | None:
 
 
 def snapshots(workdir: Workdir) -> Iterator[RunDir]:
-    """List runs of the line, newest first: those with working copies in them are of no line."""
+    """List runs of the line, newest first: not those with working copies in them, and no tries."""
     for version in reversed(workdir.versions()):
         run = workdir.run(version)
         if not run.file("snapshot").is_file() or not run.file("resolve").is_file():
+            continue
+        if run.file("try").is_file():
             continue
         if not json.loads(run.file("resolve").read_bytes()).get("overrides"):
             yield run

@@ -14,6 +14,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
 
 import errno
 import importlib.metadata
+import importlib.util
 import os
 import socket
 import sys
@@ -30,11 +31,14 @@ from pipeline.words.errors import Trouble
 _UPGRADE_S = 300.0
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
-_LONGEST_LINE = 1024**2
+LONGEST_LINE = 1024**2
 _LOG_BYTES = 10 * 1024**2
 _LOG_FILES = 5
 _LOG = """\
 # Bounded: Twisted itself would keep every log that it has turned over.
+from twisted.python import logfile
+from twisted.python.log import FileLogObserver, ILogObserver
+
 log = logfile.LogFile.fromFullPath(
     {log!r}, rotateLength={bytes}, maxRotatedFiles={files}
 )
@@ -44,8 +48,6 @@ _MASTER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
 from buildbot.master import BuildMaster
 from twisted.application import service
-from twisted.python import logfile
-from twisted.python.log import FileLogObserver, ILogObserver
 
 basedir = {home!r}
 configfile = {config!r}
@@ -62,8 +64,6 @@ from pathlib import Path
 
 from buildbot_worker.bot import Worker
 from twisted.application import service
-from twisted.python import logfile
-from twisted.python.log import FileLogObserver, ILogObserver
 
 password = Path({secret!r}).read_text().strip()
 application = service.Application("buildbot-worker")
@@ -87,8 +87,22 @@ class Home:
     master: Path
     worker: Path
 
+    @property
+    def dock(self) -> Path:
+        """Where the dock begins; it writes nothing."""
+        return self.master
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What is to be kept up."""
+        return ("master", "worker", *(("dock",) if self.settings.remote.workers else ()))
+
     def argv(self, name: str) -> list[str | Path]:
-        """Write the command that stays in the foreground as the ``master`` or the ``worker``."""
+        """Write the command that stays in the foreground: ``master``, ``worker`` or ``dock``."""
+        if name == "dock":
+            module = [sys.executable, "-m", "pipeline.cli.main"]
+            work = str(self.settings.workdir.root)
+            return [*module, "-C", work, "dock", "--dir", self.master]
         place = getattr(self, name)
         return [
             twistd(),
@@ -99,11 +113,12 @@ class Home:
         ]
 
 
-def twistd() -> Path:
+def twistd(extra: str = "master") -> Path:
     """Find the program that both are run by; raises Trouble where Buildbot is not installed."""
     found = Path(sys.executable).with_name("twistd")
-    if not found.is_file() or not Path(sys.executable).with_name("buildbot").is_file():
-        raise Trouble("Buildbot is not installed here", hint="pip install 'ostci[master]'")
+    wanted = "buildbot" if extra == "master" else "buildbot_worker"
+    if not found.is_file() or importlib.util.find_spec(wanted) is None:
+        raise Trouble("Buildbot is not installed here", hint=f"pip install 'ostci[{extra}]'")
     return found
 
 
@@ -131,20 +146,20 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
     settings = read_master_settings(master)
     config = str(config_file())
     text = _MASTER_TAC.format(home=str(master), config=config, bytes=_LOG_BYTES, files=_LOG_FILES)
-    write_text(master / "buildbot.tac", text + _log_of(master))
+    write_text(master / "buildbot.tac", text + log_of(master))
     text = _WORKER_TAC.format(
         secret=str(master / "secrets" / "worker"),
         names=(*settings.run_slots, *settings.work_slots),
         home=str(worker),
         port=worker_port,
-        line=_LONGEST_LINE,
+        line=LONGEST_LINE,
     )
-    write_text(worker / "buildbot.tac", text + _log_of(worker))
+    write_text(worker / "buildbot.tac", text + log_of(worker))
     _upgrade(settings, log)
     return Home(settings=settings, master=master, worker=worker)
 
 
-def _log_of(place: Path) -> str:
+def log_of(place: Path) -> str:
     """Write what a program's log is, for its ``buildbot.tac``."""
     return _LOG.format(log=str(place / "twistd.log"), bytes=_LOG_BYTES, files=_LOG_FILES)
 

@@ -19,6 +19,8 @@ people::
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
+``[master.remote]`` is of workers on other machines, see ``remote_settings``.
+
 Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
 ``user-NAME``, ``database`` (a password), and ``hook-github``, ``hook-gitlab``, ``hook-gitea``,
 ``hook-plain``. A kind of hook without its secret does not exist. Who is told of pushes is in
@@ -35,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import write_text
+from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
 from pipeline.ports.report_settings import Receiver, check_report, read_receivers
 from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import BadInput
@@ -75,6 +78,7 @@ class MasterSettings:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     hooks: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Kind of hook → its secret."""
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
     receivers: tuple[Receiver, ...] = ()
     """Who is told of pushes."""
     keep_logs: int = 90
@@ -94,6 +98,11 @@ class MasterSettings:
         return tuple(f"work-{number}" for number in range(1, self.slots + 1))
 
     @property
+    def remote_slots(self) -> tuple[str, ...]:
+        """Names of the slots of workers on other machines."""
+        return tuple(name for one in self.remote.workers for name in one.slot_names)
+
+    @property
     def ledger_url(self) -> str:
         """Where pushes are written down."""
         return f"sqlite:///{self.workdir.ledger}"
@@ -111,6 +120,13 @@ def read_master_settings(home: Path) -> MasterSettings:
     users = table.get("users", {})
     port = _port(place, "port", home, MasterSettings.port)
     given: dict[str, Any] = {key: table[key] for key in (*_NUMBERS, *_WORDS) if key in table}
+    if "remote" in table:
+        given["remote"] = read_remote_settings(
+            table["remote"],
+            home,
+            where=str(work / "ostci.toml"),
+            secret=lambda name: _secret(home, name),
+        )
     given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
@@ -179,10 +195,12 @@ def _check(table: Any, where: str) -> None:
                 )
         elif key == "users":
             _check_users(value, where)
+        elif key == "remote":
+            continue  # it checks itself
         elif key == "report":
             check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "report"))
+            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

@@ -14,6 +14,7 @@ Layout::
     keys/               GnuPG home of the signing key
     tmp/PROCESS/        one directory a process that works here (``presence``)
     locks/              one file a lock
+    workers/            what is remembered of each remote worker
     ledger.sqlite       what must not be lost
     pushed              touched when a push was written down by hand
 """

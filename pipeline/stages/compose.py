@@ -27,7 +27,14 @@ from pipeline.words.conflicts import Conflict, Meeting, refuse, told
 from pipeline.words.errors import Trouble
 from pipeline.words.layers import Layer, shape
 from pipeline.words.manifest import Component, Conflicts, Target
-from pipeline.words.refs import Commit, Part, RefName, buildmaster_ref, compose_ref
+from pipeline.words.refs import (
+    Commit,
+    Part,
+    RefName,
+    buildmaster_ref,
+    compose_ref,
+    try_ref,
+)
 from pipeline.words.snapshot import Snapshot, deciding_json
 from pipeline.words.tree import Tree
 
@@ -46,7 +53,8 @@ class ComposeRequest:
     """``base`` is the variant of the target's package lists, ``parts`` what was built.
 
     What is not ``promotable`` (a stand-in for a component that failed, a working copy) is bound
-    to its compose ref alone, so that no client takes it from another.
+    to its compose ref alone, so that no client takes it from another. What is ``tried`` is on a ref
+    of its run and bound to that; ``parent`` is the tree that it is a change of.
     """
 
     snapshot: Snapshot
@@ -56,6 +64,8 @@ class ComposeRequest:
     base: Commit
     parts: Mapping[str, Mapping[Part, Commit]]
     promotable: bool = True
+    tried: bool = False
+    parent: Commit | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +293,9 @@ def _commit(request: ComposeRequest, made: _Made, merger: Merger, *, log: Log) -
     repo, objects = merger.objects.repo, merger.objects
     name = f"{request.arch}-{request.target.name}"
     osname = request.snapshot.manifest.osname
-    ref = compose_ref(osname, name)
-    bind = [ref, *([buildmaster_ref(osname, name)] if request.promotable else [])]
+    ref = try_ref(osname, request.run, name) if request.tried else compose_ref(osname, name)
+    is_bound = request.promotable and not request.tried
+    bind = [ref, *([buildmaster_ref(osname, name)] if is_bound else [])]
     revisions = {
         component.name: request.snapshot.pins[component.name].revision
         for component in _components(request)
@@ -297,11 +308,13 @@ def _commit(request: ComposeRequest, made: _Made, merger: Merger, *, log: Log) -
     }
     with repo.locked(f"compose of {name}"), repo.without_prune():
         head = repo.resolve(ref)
-        parent = repo.info(head) if head is not None else None
+        here = repo.info(head) if head is not None else None
         content = f"{made.tree.hex()}:{made.meta.hex()}"
-        if parent is not None and _is_same(parent, content, metadata, bind):
-            log.detail(f"unchanged since {parent.metadata[VERSION_KEY]}", about=name)
-            return _tree(request, name, made, parent.commit, parent.metadata[VERSION_KEY], True)
+        if here is not None and _is_same(here, content, metadata, bind):
+            log.detail(f"unchanged since {here.metadata[VERSION_KEY]}", about=name)
+            return _tree(request, name, made, here.commit, here.metadata[VERSION_KEY], True)
+        first = repo.info(request.parent) if request.parent is not None else None
+        parent = first if request.tried else here
         write_whole(merger, made.tree, bytes.fromhex(parent.tree) if parent else None)
         commit = objects.write_commit(
             made.tree,

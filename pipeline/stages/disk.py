@@ -8,19 +8,21 @@ beside it.
 """
 
 import hashlib
-import json
 import os
+import re
 import shutil
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import lock, no_space, write_text
+from pipeline.ports.files import Held, flush, lock, no_space, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Missing
 from pipeline.ports.userns import remove_tree
+from pipeline.stages.disking.boot_files import BootRecord, boot_files, can_boot
 from pipeline.stages.disking.deployment import (
     Deployment,
     Remote,
@@ -32,18 +34,22 @@ from pipeline.stages.disking.deployment import (
 from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, predecessor
 from pipeline.stages.disking.silent import silent_units
 from pipeline.words.disk_change import Unfit
-from pipeline.words.errors import Ending, Interrupted, Trouble
+from pipeline.words.errors import Ending, Interrupted
 from pipeline.words.manifest import Target
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, RefName
 from pipeline.words.snapshot import canonical_json
 from pipeline.words.tree import Disk
 
-DISK_VERSION = 2
+DISK_VERSION = 3
 """To be raised when a change here makes other disks of the same commit."""
 LABEL = "ostci"
 _UUID = "6f737463-6900-4000-8000-000000000001"
 _WAIT_S = 900.0
+_GROUND = ".ground.lock"
+"""Shared by all who grow a disk on another; who takes a disk away that may be such has it alone."""
+_HALF_MADE = re.compile(r"\.([0-9a-f]{64}-[0-9a-f]{16})\.(?:making|growing|boot\.json\..+)")
+"""What has another name than a disk until it is one; it is somebody's who has the disk's lock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +63,6 @@ class DiskRequest:
     arch: str = "x86_64"
     url: str = ""
     key: bytes = b""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _BootRecord:
-    title: str
-    options: str
-    name: str
-    initramfs: bool
-    silent: tuple[str, ...]
 
 
 def make_disk(
@@ -91,7 +88,8 @@ def make_disk(
     disks.mkdir(parents=True, exist_ok=True)
     with lock(disks / f".{name}.lock", what=f"disk of {request.ref}", wait_s=_WAIT_S):
         if not _is_there(path, full=full):
-            # What stood on a disk that is gone does not stand on the one that takes its name.
+            for left in half_made(disks):
+                remove_half_made(left)
             _forget(path)
             making = disks / f".{name}.making"
             remove_tree(making)
@@ -105,57 +103,40 @@ def make_disk(
     return found
 
 
-def boot_files(disk: Path) -> tuple[Path, Path, Path]:
-    """Name the copies beside a disk: boot record, kernel, initramfs."""
-    stem = disk.with_suffix("")
-    return (
-        stem.with_name(f"{stem.name}.boot.json"),
-        stem.with_name(f"{stem.name}.vmlinuz"),
-        stem.with_name(f"{stem.name}.initramfs"),
-    )
+def half_made(disks: Path) -> Iterator[Path]:
+    """Find what is being made among disks, or was by somebody who was killed."""
+    for path in sorted(disks.glob(".*")):
+        if _HALF_MADE.fullmatch(path.name):
+            yield path
 
 
-def first_boot(disk: Path, *, into: Path, log: Log) -> image.BootEntry:
-    """Tell what a fresh disk boots: from the copies beside it, else by looking into it."""
-    record_path, kernel, initramfs = boot_files(disk)
-    if not record_path.is_file():
-        return image.boot_entry(disk, into, log=log)
-    record = _read_record(record_path)
-    return image.BootEntry(
-        title=record.title,
-        kernel=kernel,
-        initramfs=initramfs if record.initramfs else None,
-        options=record.options,
-        name=record.name,
-    )
-
-
-def silent_on(disk: Path) -> tuple[str, ...]:
-    """List the units of a disk that may fail without a word in the journal."""
-    record_path, _, _ = boot_files(disk)
-    return _read_record(record_path).silent if record_path.is_file() else ()
-
-
-def _read_record(path: Path) -> _BootRecord:
-    """Read a record without what checks all others: that takes 65 ms to load, before a boot."""
+def remove_half_made(path: Path) -> None:
+    """Remove what a killed process left, and nothing that somebody works on."""
+    found = _HALF_MADE.fullmatch(path.name)
+    assert found is not None, path
     try:
-        value = json.loads(path.read_bytes())
-        return _BootRecord(**{**value, "silent": tuple(value["silent"])})
-    except (ValueError, TypeError, KeyError) as error:
-        hint = "remove it and its disk, and run again"
-        raise Trouble(f"no boot record: {error}", where=str(path), hint=hint) from error
+        with lock(path.with_name(f".{found[1]}.lock"), what="cleaning up"):
+            remove_tree(path)
+    except Held:
+        return  # it is being made
 
 
 def _is_there(path: Path, *, full: bool) -> bool:
-    return is_whole(path) and not (full and image.below(path))
+    return is_whole(path) and can_boot(path) and not (full and image.below(path))
 
 
 def _forget(path: Path) -> None:
-    """Remove a disk that is not whole, and those that were layers on it."""
-    for other in path.parent.glob("*.qcow2"):
-        if path in image.below(other):
-            other.unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+    """Remove a disk that is not whole, and those that were layers on it.
+
+    What stood on a disk that is gone does not stand on the one that takes its name.
+    """
+    gone = [other for other in path.parent.glob("*.qcow2") if path in (other, *image.below(other))]
+    if gone:
+        with lock(path.parent / _GROUND, what=f"disk {path.name}", wait_s=_WAIT_S):
+            for other in path.parent.glob("*.qcow2"):
+                if path in image.below(other):
+                    other.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _grow(request: DiskRequest, spec: str, path: Path, *, repo: Path, log: Log) -> bool:
@@ -164,14 +145,16 @@ def _grow(request: DiskRequest, spec: str, path: Path, *, repo: Path, log: Log) 
     layer.unlink(missing_ok=True)
     of = Repo(repo, log=log)
     try:
-        old = predecessor(path.parent, spec, request.commit, repo=of)
-        with log.step("grow"):
-            grown = grow(_deployment(request), old, layer, repo=of, log=log)
-        _link_boot_files(grown, old, path)
-        layer.chmod(0o444)
-        if not is_whole(layer):
-            raise Unfit(f"{old.path.name} is gone")
-        layer.rename(path)
+        # Whoever takes away what this stands on waits until it can be seen, and takes it, too.
+        with lock(path.with_name(_GROUND), what="growing", wait_s=_WAIT_S, shared=True):
+            old = predecessor(path.parent, spec, request.commit, repo=of)
+            with log.step("grow"):
+                grown = grow(_deployment(request), old, layer, repo=of, log=log)
+            _link_boot_files(grown, old, path)
+            layer.chmod(0o444)
+            if not is_whole(layer):
+                raise Unfit(f"{old.path.name} is gone")
+            layer.rename(path)
     except (Unfit, Missing) as why:
         log.fact(f"the disk is made in full: {why}")
         return False
@@ -195,15 +178,16 @@ def _link_boot_files(grown: Grown, old: Predecessor, disk: Path) -> None:
     _, *theirs = boot_files(old.path)
     for file, shared, place in zip((grown.kernel, grown.initramfs), theirs, places, strict=True):
         place.unlink(missing_ok=True)
-        if file is not None and file.shared and shared.is_file():
+        if file.shared and shared.is_file():
             os.link(shared, place)
-        elif file is not None:
+        else:
             shutil.copyfile(file.path, place)
-    record = _BootRecord(
+            flush(place)
+    record = BootRecord(
         title=grown.title,
         options=grown.options,
         name=grown.name,
-        initramfs=grown.initramfs is not None,
+        initramfs=True,
         silent=grown.silent,
     )
     write_text(record_path, to_json(record))
@@ -259,6 +243,7 @@ def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Lo
         image.to_qcow2(raw, making / "disk.qcow2", log=log)
         raw.unlink()
     _copy_boot_files(sysroot, path, silent)
+    flush(making / "disk.qcow2")
     (making / "disk.qcow2").chmod(0o444)
     (making / "disk.qcow2").rename(path)
 
@@ -276,7 +261,8 @@ def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None
         if field in chosen.fields:
             to.unlink(missing_ok=True)  # it may be shared with another disk
             shutil.copyfile(sysroot / f"boot{chosen.fields[field]}", to)
-    record = _BootRecord(
+            flush(to)
+    record = BootRecord(
         title=chosen.fields.get("title", ""),
         options=chosen.fields.get("options", ""),
         name=chosen.name,

@@ -16,7 +16,14 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import Workdir
 from pipeline.stages.promoting import rule
-from pipeline.stages.promoting.move import Places, can_finish, carry_out, publish_composed, show
+from pipeline.stages.promoting.move import (
+    Places,
+    can_finish,
+    carry_out,
+    is_bound,
+    publish_composed,
+    show,
+)
 from pipeline.stages.promoting.published import Publisher
 from pipeline.stages.promoting.resign import sign_again
 from pipeline.stages.promoting.rule import Candidate, Decision, violations
@@ -132,7 +139,8 @@ def _mend(places: Places, ledger: Ledger, publisher: Publisher, log: Log) -> tup
             done.append(f"the promotion of run {rows[0].run} was finished")
         else:
             _undo(places, ledger, rows)
-            done.append(f"the promotion of run {rows[0].run} was undone: its commits are gone")
+            why = _why_undone(places, rows)
+            done.append(f"the promotion of run {rows[0].run} was undone: {why}")
         publisher.publish(rows)
     done += _put_back(places, ledger)
     if places.archive.refs() and (places.archive.path / "summary").is_file():
@@ -142,6 +150,15 @@ def _mend(places: Places, ledger: Ledger, publisher: Publisher, log: Log) -> tup
     return tuple(done)
 
 
+def _why_undone(places: Places, rows: Sequence[PromotionRow]) -> str:
+    both = (places.repo, places.archive)
+    for row in rows:
+        here = any(one.has_commit(row.commit) for one in both)
+        if here and not is_bound(places, rule.ref_of(row), row.commit):
+            return f"{row.commit[:12]} is not bound to {rule.ref_of(row)}"
+    return "its commits are gone"
+
+
 def _finish(places: Places, ledger: Ledger, rows: Sequence[PromotionRow]) -> None:
     carry_out(places, rows)
     with ledger.deciding() as sitting:
@@ -149,11 +166,12 @@ def _finish(places: Places, ledger: Ledger, rows: Sequence[PromotionRow]) -> Non
 
 
 def _undo(places: Places, ledger: Ledger, rows: Sequence[PromotionRow]) -> None:
+    why = f"before it was finished: {_why_undone(places, rows)}"
     for row in rows:
         _set_back(places, rule.ref_of(row), row.previous)
     show(places, {})
     with ledger.deciding() as sitting:
-        sitting.settle(rows, PromotionState.UNDONE, "its commits were gone before it was finished")
+        sitting.settle(rows, PromotionState.UNDONE, why)
 
 
 def _put_back(places: Places, ledger: Ledger) -> list[str]:
@@ -162,11 +180,14 @@ def _put_back(places: Places, ledger: Ledger) -> list[str]:
     A power cut may have lost one, or somebody may have moved one past the gate.
     """
     both = (places.archive, places.repo)
-    shown = [(ref, at) for one in both for ref, at in rule.buildmaster_refs(one).items()]
-    wrong = {ref: why for ref, at in shown if (why := rule.why_not(ledger, ref, at))}
+    shown = [(one, ref, at) for one in both for ref, at in rule.buildmaster_refs(one).items()]
+    wrong = {ref: why for one, ref, at in shown if (why := rule.why_not(ledger, ref, at, repo=one))}
     promoted = ledger.promoted()
     if not promoted:
-        # A lost ledger must not cost the testers their tree as well: then it is only told.
+        # A lost ledger must not cost the testers their tree as well: then it is only told. What
+        # was made to be thrown away is nobody's tree.
+        for ref in [ref for ref, why in wrong.items() if why == rule.UNBOUND]:
+            _set_back(places, ref, None)
         return [f"{ref} stands against the rule: {why}" for ref, why in sorted(wrong.items())]
     astray = [row for row in promoted if _is_astray(places, row)]
     if astray:
@@ -183,7 +204,9 @@ def _put_back(places: Places, ledger: Ledger) -> list[str]:
 def _is_astray(places: Places, row: PromotionRow) -> bool:
     """Tell whether a ref is not at its promoted commit though that is here."""
     ref = rule.ref_of(row)
-    lost = places.archive.resolve(ref) != row.commit and can_finish(places, [row])
+    if not can_finish(places, [row]):
+        return False
+    lost = places.archive.resolve(ref) != row.commit
     return lost or (places.repo.resolve(ref) != row.commit and places.repo.has_commit(row.commit))
 
 

@@ -114,7 +114,7 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             evidence=str(request.into),
             repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
         )
-        deadline_s = expected.deadline_s + _BESIDES_S * chosen.speed
+        deadline_s = expected.deadline_s + expected.settle_s + _BESIDES_S * chosen.speed
         bytecode = cache.resolve() / "bytecode"
         code = _run_pytest(parameters, folder, test, deadline_s, bytecode=bytecode, log=log)
     try:

@@ -46,16 +46,16 @@ class Boot:
     checksum: str
     version: str
     kernel: bytes
-    initramfs: bytes | None
+    initramfs: bytes
     title: str
     options: tuple[str, ...]
 
     def names(self) -> dict[str, bytes]:
         """Name the files in the boot directory, with their objects."""
-        found = {f"vmlinuz-{self.version}": self.kernel}
-        if self.initramfs is not None:
-            found[f"initramfs-{self.version}.img"] = self.initramfs
-        return found
+        return {
+            f"vmlinuz-{self.version}": self.kernel,
+            f"initramfs-{self.version}.img": self.initramfs,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,7 @@ def boot_entry(boot: Boot, osname: str) -> str:
     place = f"/ostree/{osname}-{boot.checksum}"
     lines = [f"title {boot.title}", "version 1", f"options {boot_options(boot, osname)}"]
     lines.append(f"linux {place}/vmlinuz-{boot.version}")
-    if boot.initramfs is not None:
-        lines.append(f"initrd {place}/initramfs-{boot.version}.img")
+    lines.append(f"initrd {place}/initramfs-{boot.version}.img")
     return "\n".join([*lines, ""])
 
 

@@ -189,6 +189,8 @@ class SmokeSpec:
     known: tuple[KnownMessage, ...] = ()
     deadline_s: int = 90
     """For a boot on a machine with KVM; stretched by the measured speed of the host."""
+    settle_s: int = 0
+    """How long a boot that is done is watched further, stretched as the deadline is."""
 
 
 class Need(StrEnum):

@@ -249,6 +249,7 @@ class SmokeKeys(Keys):
     forbidden: dict[MessageId, Line] = Field({}, description="MESSAGE_ID: what it stands for")
     known: list[KnownKeys] = Field([], description="errors to be expected")
     deadline: Duration = Field(90, description="for a boot with KVM; stretched on slower hosts")
+    settle: Duration = Field(0, description="to watch on when a boot is done; stretched, too")
 
 
 class TestsKeys(Keys):

@@ -270,6 +270,7 @@ def _smoke(keys: SmokeKeys, below: SmokeSpec) -> SmokeSpec:
         forbidden={**forbidden, **keys.forbidden},
         known=tuple(dict.fromkeys((*below.known, *known))),
         deadline_s=keys.deadline if keys.has("deadline") else below.deadline_s,
+        settle_s=keys.settle if keys.has("settle") else below.settle_s,
     )
 
 

@@ -100,5 +100,25 @@ def failed_ref(osname: str, run: str, component: str) -> RefName:
     return _ref(osname, "failed", run, component)
 
 
+def try_ref(osname: str, run: str, tree: str) -> RefName:
+    """Name a tree that was only tried; it can never be on another ref."""
+    return _ref(osname, "try", run, tree)
+
+
+def tree_of_ref(osname: str, ref: str) -> str | None:
+    """Tell of which tree a ref of composed or tried trees is; None for another ref."""
+    parts = ref.removeprefix(f"{ref_part(osname)}/").split("/")
+    if len(parts) == 2 and parts[0] == "compose":
+        return name_of_part(parts[1])
+    if len(parts) == 3 and parts[0] == "try":
+        return name_of_part(parts[2])
+    return None
+
+
+def try_keys(osname: str, run: str) -> RefName:
+    """Name the place of the artifacts that a try has built; nobody else uses them."""
+    return _ref(osname, "try", run, "keys")
+
+
 def _ref(*names: str) -> RefName:
     return RefName("/".join(map(ref_part, names)))

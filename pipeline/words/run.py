@@ -10,7 +10,7 @@ from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
 
 _VERSION = re.compile(r"(\d{8})\.(\d+)")
 _A_DAY = 1_000_000
-_LAST = "promote"
+_LAST = ("promote", "judge")
 
 
 class RunEnding(StrEnum):
@@ -63,6 +63,8 @@ class RunRecord:
     started: float
     pid: int
     ended: float | None = None
+    kind: str = ""
+    """``try`` for one that nothing is promoted of."""
     ending: RunEnding = RunEnding.RUNNING
     message: str = ""
     hint: str = ""
@@ -107,10 +109,11 @@ def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]
     for ending in _WORST_FIRST:
         wrong = {name: one for name, one in stages.items() if one.ending is ending}
         if ending is RunEnding.FAILED and len(wrong) > 1:
-            wrong.pop(_LAST, None)  # it was held for what the others tell in more words
+            for last in _LAST:
+                wrong.pop(last, None)  # it was held for what the others tell in more words
         if wrong:
             return ending, "; ".join(one.message or name for name, one in wrong.items())
-    if _LAST in stages:
+    if any(last in stages for last in _LAST):
         return RunEnding.PASSED, ""
     return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"
 

@@ -17,7 +17,8 @@ from pipeline.ports import accelerator, domain_root, image, process
 from pipeline.ports.accelerator import Accelerator
 from pipeline.ports.log import Line, Log, plain_text
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import DiskRequest, first_boot, make_disk
+from pipeline.stages.disk import DiskRequest, make_disk
+from pipeline.stages.disking.boot_files import first_boot
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words import journal
 from pipeline.words.fixture import JOURNAL_PORT, SHELL_PORT
@@ -43,14 +44,16 @@ def bench(scratch: Path) -> Iterator[Row]:
 
 
 def find_system() -> tuple[str, Path, Commit, Target]:
-    """Find a base that boots: its name, repository, commit and target."""
+    """Find a base that boots, always the same of a cache: name, repository, commit and target."""
     bases = domain_root.shared_cache() / "bases"
     repo = Repo(bases, log=Log())
-    for commit in repo.refs().values() if (bases / "config").is_file() else ():
+    for ref, commit in sorted(repo.refs().items()) if (bases / "config").is_file() else ():
         wanted = {"/usr/lib/systemd/systemd", "/usr/lib/ostree/ostree-prepare-root"}
         paths = {path for path, _ in repo.walk(commit)}
         if wanted <= paths and any(path.endswith("/initramfs.img") for path in paths):
-            return "Debian", bases, commit, Target(name="bench", disk_size=2 * 1024**3)
+            _, key, variant = ref.split("/")
+            name = f"Debian (base {key[:12]}, {variant})"
+            return name, bases, commit, Target(name="bench", disk_size=2 * 1024**3)
     log = Log()
     return "a small guest", guests.guest_repo(log), guests.commit_guest({}, log=log), guests.TARGET
 

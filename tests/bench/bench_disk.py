@@ -15,7 +15,8 @@ from pipeline.ports.domain import MachineSpec, hypervisor
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.disk import DiskRequest, first_boot, make_disk
+from pipeline.stages.disk import DiskRequest, make_disk
+from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.manifest import Target
 from pipeline.words.refs import Commit, RefName
 from tests import bare

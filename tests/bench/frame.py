@@ -65,6 +65,11 @@ def interleaved(*contenders: Contender, rounds: int = 5, warm: int = 1) -> tuple
     return tuple(statistics.median(taken) for taken in times)
 
 
+def p95(values: Sequence[float]) -> float:
+    """Tell what 95 of 100 are not above."""
+    return sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
+
+
 def table(rows: Sequence[Row]) -> str:
     """Write rows for a terminal."""
     head = ("", "ours", "baseline", "ratio", "reach", "")

@@ -175,6 +175,22 @@ def test_a_disk_that_another_stands_on_is_kept(shop: Shop, house: House) -> None
     assert sorted(disks.iterdir()) == sorted([ground, middle, upper])
 
 
+def test_halves_of_disks_and_their_locks_go(house: House) -> None:
+    disks = house.workdir.disks
+    name = f"{'a' * 64}-0123456789abcdef"
+    (disks / f".{name}.making/sysroot").mkdir(parents=True)
+    for kind in ("growing", "boot.json.x1", "lock"):
+        (disks / f".{name}.{kind}").write_text("x")
+    options = argparse.Namespace(
+        workdir=house.workdir.root, verbose=False, keep=2, dry_run=True, wait=0.0
+    )
+    assert cleaning.do_clean(options) == 0
+    assert len(list(disks.iterdir())) == 4
+    options.dry_run = False
+    assert cleaning.do_clean(options) == 0
+    assert list(disks.iterdir()) == []
+
+
 def test_caches_that_nothing_used_for_two_weeks_go(house: House) -> None:
     cache = house.workdir.cache
     for name in ("buildroots", "ccache", "artifacts.sqlite", "artifacts.sqlite-wal"):

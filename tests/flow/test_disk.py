@@ -10,7 +10,8 @@ from pipeline.ports import image
 from pipeline.ports.files import sha256_file
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import DiskRequest, boot_files, first_boot, make_disk
+from pipeline.stages.disk import DiskRequest, make_disk
+from pipeline.stages.disking.boot_files import boot_files, first_boot
 from pipeline.stages.disking.deployment import fixture_content
 from pipeline.words.errors import Failed
 from pipeline.words.fixture import FIXTURE

@@ -6,20 +6,24 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.ports import image, process
-from pipeline.ports.log import Level, ListSink, Log
+from pipeline.ports.files import lock
+from pipeline.ports.log import Level, Line, ListSink, Log
 from pipeline.ports.ostree import Repo
-from pipeline.stages.disk import boot_files, make_disk
+from pipeline.stages.disk import make_disk
+from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.disking.growing import MAX_LAYERS
-from pipeline.words.errors import Trouble
+from pipeline.words.errors import Failed, Trouble
 from pipeline.words.refs import Commit
-from tests.changing import TARGET, Changing, request_of
+from tests.changing import KERNEL, TARGET, Changing, request_of
 from tests.disk_listing import differences, listing
 from tests.small_disk import small_disk
 
@@ -146,6 +150,63 @@ def test_a_disk_whose_ground_is_gone_is_made_again(
     assert listing(maker(second), tmp_path / "dump", log=log)
 
 
+def test_what_a_disk_grows_on_is_not_made_anew_meanwhile(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    first, second, third = commits(tree, repo, 3)
+    maker(first)
+    ground = maker(second)
+
+    def make_ground_in_full() -> None:
+        request = request_of(second)
+        make_disk(request, repo=repo.path, disks=maker.disks, log=Log(), full=True)
+
+    other = threading.Thread(target=make_ground_in_full)
+
+    class WhenItIsWritten:
+        def write(self, line: Line) -> None:
+            if "e2fsck -f -n" in line.text and not other.ident:
+                other.start()
+                other.join(3.0)  # it ends within this time unless it waits for us
+
+    with maker.log.also(WhenItIsWritten()):
+        made = Path(
+            make_disk(request_of(third), repo=repo.path, disks=maker.disks, log=maker.log).path
+        )
+    other.join(60.0)
+    assert image.below(ground) == ()
+    # It went with what it stood on, or it would stand on another file of that name.
+    assert not made.exists()
+    assert listing(maker(third), tmp_path / "dump", log=log)
+
+
+def test_a_disk_without_what_boots_it_is_made_again(
+    tree: Changing, repo: Repo, maker: Maker
+) -> None:
+    path = maker(tree.commit(repo))
+    for number, gone in enumerate(boot_files(path)):
+        before = path.stat().st_mtime_ns
+        gone.unlink()
+        assert maker(tree.commit(repo)).stat().st_mtime_ns > before, number
+        assert all(file.is_file() for file in boot_files(path))
+
+
+def test_what_a_killed_process_left_goes_when_another_disk_is_made(
+    tree: Changing, repo: Repo, maker: Maker
+) -> None:
+    first, second = commits(tree, repo, 2)
+    path = maker(first)
+    of_killed, of_living = (path.name.replace(first, c * 64).removesuffix(".qcow2") for c in "ab")
+    for name in (of_killed, of_living):
+        (maker.disks / f".{name}.making/sysroot").mkdir(parents=True)
+        (maker.disks / f".{name}.growing").touch()
+        (maker.disks / f".{name}.boot.json.x1").touch()
+    with lock(maker.disks / f".{of_living}.lock", what="it makes its disk"):
+        make_disk(request_of(second), repo=repo.path, disks=maker.disks, log=maker.log)
+    left = {path.name for path in maker.disks.glob(".*") if not path.name.endswith(".lock")}
+    assert left == {f".{of_living}.{kind}" for kind in ("making", "growing", "boot.json.x1")}
+
+
 def test_a_tree_that_the_repository_no_longer_has_is_no_ground(
     tree: Changing, repo: Repo, maker: Maker
 ) -> None:
@@ -155,6 +216,63 @@ def test_a_tree_that_the_repository_no_longer_has_is_no_ground(
     (repo.path / "objects" / root[:2] / f"{root[2:]}.dirtree").unlink()
     assert image.below(maker(second)) == ()
     assert f"the disk is made in full: directory object {root}" in maker.said()
+
+
+STRANGE_TREES: dict[str, Callable[[Path], object]] = {
+    "a line feed": lambda root: (root / "usr/share/a\nb").write_text("x"),
+    "a carriage return": lambda root: (root / "usr/share/a\rb").write_text("x"),
+    "a long link": lambda root: (root / "usr/share/link").symlink_to('"' * 4000),
+    "no initramfs": lambda root: (root / f"usr/lib/modules/{KERNEL}/initramfs.img").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE_TREES)
+def test_what_is_not_known_to_go_is_made_in_full_without_a_warning(
+    tree: Changing, repo: Repo, maker: Maker, name: str
+) -> None:
+    maker(tree.commit(repo))
+    STRANGE_TREES[name](tree.root)
+    assert image.below(maker(tree.commit(repo))) == ()
+    assert "the disk is made in full: " in "\n".join(maker.said())
+
+
+def test_a_tree_that_grew_beyond_its_disk_is_told_as_such(
+    tree: Changing, repo: Repo, maker: Maker
+) -> None:
+    maker(tree.commit(repo))
+    (tree.root / "usr/share/large").write_bytes(b"x" * TARGET.disk_size)
+    with pytest.raises(Failed, match="the files do not fit on a disk of"):
+        maker(tree.commit(repo))
+    assert maker.sink.texts(Level.WARNING) == []
+    assert len([*maker.disks.glob("*.qcow2")]) == 1
+
+
+def test_files_of_every_kind_grow_as_they_are_made_in_full(
+    tree: Changing, repo: Repo, maker: Maker, tmp_path: Path, log: Log
+) -> None:
+    maker(tree.commit(repo))
+    share = tree.root / "usr/share"
+    for name in ("x" * 255, "tab\there", "'", "$(x)", "a\\", "*", "%s"):
+        (share / name).write_text("x")
+    with (share / "holes").open("wb") as file:
+        file.seek(TARGET.disk_size)
+        file.write(b"end")
+    (share.joinpath(*["d" * 250] * 10)).mkdir(parents=True)
+    (share / "link").symlink_to("t" * 3000)
+    if os.geteuid() == 0:
+        capability = bytes.fromhex("01000002" + "00200000" + "00000000" * 3)
+        os.setxattr(share / "$(x)", "security.capability", capability)
+        os.chown(share / "*", 12, 34)
+        (share / "*").chmod(0o6755)
+    modules = tree.root / "usr/lib/modules"
+    (modules / KERNEL).rename(modules / "6.1.0-same-kernel")
+    commit = tree.commit(repo)
+    grown, full = maker(commit), maker(commit, full=True)
+    assert len(image.below(grown)) == 1
+    one, other = (
+        listing(disk, tmp_path / f"of-{disk.parent.name}", log=log) for disk in (grown, full)
+    )
+    assert differences(one, other) == []
 
 
 def test_what_goes_wrong_costs_time_and_is_told(

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.words.manifest import KnownMessage, SmokeSpec, Target
 from pipeline.words.symptoms import console_text, of_console, still_waiting
 
 UNIT = "multi-user.target"
+LONG = Expected(unit=UNIT, deadline_s=1000)
 EXPECTED = Expected(
     unit=UNIT,
     required={journal.STARTUP_FINISHED: "start-up finished"},
@@ -24,7 +26,7 @@ EXPECTED = Expected(
     known=(KnownMessage(pattern="harmless", reason="it is"),),
     deadline_s=90,
     quiet_s=25,
-    settle_s=2,
+    blemish_s=2,
 )
 
 
@@ -381,11 +383,35 @@ def test_an_end_that_was_asked_for_is_no_failure() -> None:
     assert made.final is None
 
 
-def test_another_commit_fails_the_boot() -> None:
-    made = watch()
-    made.booted("b" * 64, "a" * 64, 1.0)
-    assert made.outcome.cause is Cause.WRONG_COMMIT
-    assert made.outcome.message == f"the guest runs {'b' * 64}, not {'a' * 64}"
+def test_only_the_first_process_says_that_the_start_up_has_finished() -> None:
+    forged = entry("Startup finished", pid="77", MESSAGE_ID=journal.STARTUP_FINISHED)
+    assert watch(*CLEAN[:-1], forged).outcome.state is State.PENDING
+
+
+def test_a_thousand_messages_hide_no_panic() -> None:
+    errors = [entry(f"no teapot {number}", 3, "77") for number in range(1000)]
+    made = watch(*errors, b"Kernel panic - not syncing: at last", expected=LONG)
+    assert made.outcome.cause is Cause.PANIC
+
+
+def test_a_failure_that_is_known_is_excused_by_name() -> None:
+    made = watch(unit_failed("harmless.service"), unit_failed("other.service"))
+    assert made.excused == {"harmless.service"}
+
+
+def test_a_boot_that_is_to_settle_is_watched_on() -> None:
+    expected = replace(EXPECTED, settle_s=5.0)
+    made = watch(*CLEAN, expected=expected)
+    assert made.marks["reached"] == pytest.approx(0.3)
+    states = []
+    for now in (0.4, 5.2, 5.4):
+        made.tick(now)
+        states.append(made.outcome.state)
+    assert states == [State.PENDING, State.PENDING, State.PASSED]
+    for late, cause in ((unit_failed("late.service"), Cause.FAILED_UNIT), ("panic", Cause.PANIC)):
+        made = watch(*CLEAN, late, expected=expected)
+        made.tick(5.4)
+        assert made.outcome.cause is cause
 
 
 def test_a_known_message_that_is_no_pattern_is_bad_input() -> None:
@@ -395,9 +421,10 @@ def test_a_known_message_that_is_no_pattern_is_bad_input() -> None:
 
 
 def test_deadlines_are_stretched_by_the_speed_of_the_host() -> None:
-    target = Target(name="t", smoke=SmokeSpec(deadline_s=40))
+    target = Target(name="t", smoke=SmokeSpec(deadline_s=40, settle_s=3))
     fast, slow = expected_of(target, 1.0), expected_of(target, 10.0)
     assert (fast.deadline_s, slow.deadline_s) == (40, 400)
+    assert (fast.settle_s, slow.settle_s) == (3, 30)
     assert (fast.quiet_s, slow.quiet_s) == (10, 100)
     assert slow.required == {journal.STARTUP_FINISHED: "start-up finished"}
 

@@ -103,5 +103,6 @@ def test_directories_go_after_what_is_in_them() -> None:
 
 def test_no_name_ends_the_request_that_it_stands_in() -> None:
     assert quoted('a "b" \\c') == '"a ""b"" \\c"'
-    with pytest.raises(Unfit, match="cannot be told of"):
-        quoted("a\nrm /etc")
+    for text in ("a\nrm /etc", "a\rb", "ü" * 2000, '"' * 2000):
+        with pytest.raises(Unfit, match="cannot be told of"):
+            quoted(text)

@@ -342,7 +342,9 @@ def test_tests_are_for_every_target_and_a_target_adds_its_own() -> None:
                 "runtime": {},
                 "other": {
                     "default-target": "graphical.target",
-                    "tests": {"smoke": {"forbidden": {"0" * 32: "bad"}, "deadline": "5m"}},
+                    "tests": {
+                        "smoke": {"forbidden": {"0" * 32: "bad"}, "deadline": "5m", "settle": "2s"}
+                    },
                 },
             },
         )
@@ -351,6 +353,7 @@ def test_tests_are_for_every_target_and_a_target_adds_its_own() -> None:
     assert plain.required == other.required == {ID: "up"}
     assert (plain.forbidden, other.forbidden) == ({}, {"0" * 32: "bad"})
     assert (plain.deadline_s, other.deadline_s) == (90, 300)
+    assert (plain.settle_s, other.settle_s) == (0, 2)
     assert other.known == (KnownMessage(pattern="a", reason="b"),)
     assert manifest.target("other").default_unit == "graphical.target"
 

@@ -2,6 +2,8 @@
 """The whole way of a push on the tiny sample, by the command line, to a promoted tree and back."""
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +67,28 @@ def test_the_difference_of_two_runs_names_the_push_and_its_files(work: Work) -> 
     assert found["files"]
 
 
+def test_a_try_of_a_directory_passes_the_gate_and_moves_nothing(work: Work, tmp_path: Path) -> None:
+    change = work.story.change
+    place = tmp_path / change.component
+    shutil.copytree(work.sample.repository(change.component), place)
+    subprocess.run(["git", "-C", place, "checkout", "--quiet", "HEAD", "--", "."], check=True)
+    file = place / change.file
+    file.write_text(file.read_text().replace(change.new, f"{change.new} "))
+    before, lines = work.heads(), work.ostci("show", "refs").out.splitlines()
+    told = work.json("try", f"{change.component}={place}")
+    assert (told["ending"], list(told["rebuilt"])) == ("passed", [change.component])
+    assert {one["verdict"] for one in told["suites"]} == {"passed"} and told["held"] == {}
+    for tree in told["trees"]:
+        assert work.json("show", tree["ref"])["bound"] == [tree["ref"]]
+    # It has passed all that its gate asks for, and nothing moves to it all the same.
+    said = work.ostci("promote", "--run", told["run"], code=1).err
+    assert "it was only tried: a try is never promoted" in said
+    assert work.heads() == before
+    after = work.ostci("show", "refs").out.splitlines()
+    assert [line for line in after if "/try/" not in line] == lines
+    work.check_whole()
+
+
 def test_a_push_that_breaks_the_boot_is_held_back_with_the_reason_and_the_evidence(
     work: Work,
 ) -> None:
@@ -115,6 +139,23 @@ def test_who_wants_the_work_directory_for_itself_is_told_who_is_in_it(work: Work
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
 
 
+def test_nobody_cleans_up_under_a_console_and_a_killed_one_leaves_nothing(work: Work) -> None:
+    tree = next(iter(work.heads())).rpartition("/")[2]
+    console = work.start("boot", tree)
+    try:
+        until = time.monotonic() + 60
+        while not list((work.root / "tmp").glob("*/boot/layer.qcow2")):
+            assert time.monotonic() < until and console.poll() is None
+            time.sleep(0.02)
+        said = work.ostci("clean", code=3)
+        assert f"{console.pid} (ostci boot {tree}" in said.err, said.err
+    finally:
+        kill_after(console, 0)
+        wait_until_gone(work)
+    work.ostci("clean", "--dry-run")
+    assert list((work.root / "tmp").iterdir()) == []
+
+
 def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     before = (work.root / "last-run").resolve()
     child = work.start("run", "--again")
@@ -129,17 +170,3 @@ def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     wait_until_gone(work)
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
     work.check_whole()
-
-
-def test_a_demo_of_tiny_tells_the_whole_story(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.work import TOP
-
-    argv = [sys.executable, "-m", "pipeline.cli.demo", "--manifest", str(TINY)]
-    argv += ["--dir", str(tmp_path / "demo")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=900, cwd=TOP, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("Held back:", "signatures verified", "Where everything is"):
-        assert words in done.stdout

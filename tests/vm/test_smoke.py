@@ -147,6 +147,12 @@ FAULTS = {
         cause="target-missed",
         message="the start-up finished, but multi-user.target was not reached",
     ),
+    "a unit that fails soon after the boot is done": Fault(
+        layer=fault("late() { sleep 1; unit_failed late.service exit-code; }"),
+        cause="failed-unit",
+        message="late.service: Failed with result 'exit-code'.",
+        target=with_smoke(settle_s=15),
+    ),
     "a unit that does not start in time": Fault(
         layer=fault("services() { unit_failed slow.service timeout; }"),
         cause="start-timeout",
@@ -232,8 +238,14 @@ def test_a_fault_ends_the_boot_early_with_its_cause(name: str, tmp_path: Path, l
 
 
 def test_a_known_message_is_no_failure(tmp_path: Path, log: Log) -> None:
-    layer = fault("services() { speaker=hello pid=77 tell 'no teapot' 3; }")
-    known = (KnownMessage(pattern="^hello: no teapot$", reason="nobody drinks tea"),)
+    layer = fault(
+        "services() { speaker=hello pid=77 tell 'no teapot' 3; "
+        "unit_failed teapot.service exit-code; }"
+    )
+    known = (
+        KnownMessage(pattern="^hello: no teapot$", reason="nobody drinks tea"),
+        KnownMessage(pattern="^systemd: teapot.service: Failed", reason="nor will"),
+    )
     request = guest_request(layer, tmp_path / "evidence", log=log, target=with_smoke(known=known))
     assert run(request, tmp_path, log).verdict is Verdict.PASSED
 

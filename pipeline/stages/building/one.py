@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.ports import process, sandbox, trees
 from pipeline.ports.artifacts import Artifacts, commit_metadata
-from pipeline.ports.checkout import check_out
+from pipeline.ports.checkout import check_out, check_out_commit
 from pipeline.ports.files import full_disk, no_space, remove_tree, write_text
 from pipeline.ports.git import Mirrors
 from pipeline.ports.interface import interface
@@ -129,6 +129,11 @@ class Builder:
 
     def _check_out(self, attempt: "_Attempt") -> None:
         component, snapshot = attempt.order.component, self._request.snapshot
+        commit = self._request.sources.get(component.name)
+        if commit is not None:
+            pin = snapshot.pins[component.name]
+            check_out_commit(commit, pin, attempt.source, name=component.name, repo=self._repo)
+            return
         check_out(component, snapshot, attempt.source, mirrors=self._mirrors, log=self._log)
 
     def _compile(self, attempt: "_Attempt") -> Opens:
@@ -164,7 +169,8 @@ class Builder:
         if build.ccache:
             # One for each component: sandboxes that run side by side have different users, and
             # what is hostile has nobody else's to spoil.
-            place = self._cache / "ccache" / attempt.order.component.name
+            kind = "ccache-try" if self._request.tried else "ccache"
+            place = self._cache / kind / attempt.order.component.name
             place.mkdir(parents=True, exist_ok=True)
             writable[script.CCACHE] = place
             limits = replace(limits, output=limits.output + 2 * _CCACHE_SIZE)

@@ -28,7 +28,9 @@ class BuildRequest:
     ``noarch`` has the artifacts that a build for another architecture made of what is the same
     for all; None: they are made here. ``only`` are the components that are wanted, with what they
     need; None: all. ``earlier`` is what became of some in the same run, which is not done again
-    where they were built or failed.
+    where they were built or failed. ``sources`` are those that lie in the repository as commits;
+    all others come from their mirrors. What is ``tried`` leaves nothing that other builds would
+    use.
     """
 
     snapshot: Snapshot
@@ -41,6 +43,8 @@ class BuildRequest:
     noarch: Mapping[str, Artifact] | None = None
     only: frozenset[str] | None = None
     earlier: "Mapping[str, BuiltComponent]" = field(default_factory=dict)
+    sources: Mapping[str, Commit] = field(default_factory=dict)
+    tried: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

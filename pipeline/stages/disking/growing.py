@@ -7,7 +7,6 @@ checksum of the boot entry) is compared with the old disk before anything is wri
 """
 
 import hashlib
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path, PurePath
 
 from pipeline.ports import image
 from pipeline.ports.ext4 import Ext4
+from pipeline.ports.files import flush
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Objects
@@ -78,7 +78,7 @@ class Grown:
     title: str
     options: str
     kernel: BootFile
-    initramfs: BootFile | None
+    initramfs: BootFile
     silent: tuple[str, ...]
     """Units that may fail without a word in the journal."""
     changed: int
@@ -142,11 +142,11 @@ def grow(what: Deployment, old: Predecessor, layer: Path, *, repo: Repo, log: Lo
             ),
         )
         system.change(steps(given))
-        _flush(raw)
+        flush(raw)  # the layer's own tables, too
         system.check()
     was, now = before.boot, after.boot
 
-    def boot_file(checksum: bytes, before: bytes | None) -> BootFile:
+    def boot_file(checksum: bytes, before: bytes) -> BootFile:
         return BootFile(path=trees.objects.path(checksum, "file"), shared=checksum == before)
 
     return Grown(
@@ -154,16 +154,10 @@ def grow(what: Deployment, old: Predecessor, layer: Path, *, repo: Repo, log: Lo
         title=now.title,
         options=boot_options(now, what.osname),
         kernel=boot_file(now.kernel, was.kernel),
-        initramfs=boot_file(now.initramfs, was.initramfs) if now.initramfs else None,
+        initramfs=boot_file(now.initramfs, was.initramfs),
         silent=silent_among(trees.units(what.commit)),
         changed=change.size,
     )
-
-
-def _flush(raw: Path) -> None:
-    """Have the layer's own tables written while an error can still be told: a full disk."""
-    with raw.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 class _Trees:
@@ -262,11 +256,13 @@ class _Trees:
         ((version, files),) = bootable.items()
         if _STRANGE & (files.keys() | self.read(versions[version][0]).dirs.keys()):
             raise Unfit("the kernel has files beside it that count at boot")
+        if "initramfs.img" not in files:
+            raise Unfit("the tree has no initramfs, and another way to its root")
         return Boot(
             checksum="",
             version=version,
             kernel=files["vmlinuz"],
-            initramfs=files.get("initramfs.img"),
+            initramfs=files["initramfs.img"],
             title=self._title(commit, root),
             options=what.options,
         )
@@ -274,8 +270,7 @@ class _Trees:
     def _boot_checksum(self, boot: Boot) -> str:
         digest = hashlib.sha256()
         for checksum in (boot.kernel, boot.initramfs):
-            if checksum is not None:
-                digest.update(self.objects.path(checksum, "file").read_bytes())
+            digest.update(self.objects.path(checksum, "file").read_bytes())
         return digest.hexdigest()
 
     def _title(self, commit: Commit, root: bytes) -> str:

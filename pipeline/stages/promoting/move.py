@@ -14,6 +14,7 @@ from pipeline.ports.ostree import Repo
 from pipeline.ports.process import CommandError
 from pipeline.stages.promoting import summary
 from pipeline.stages.promoting.rule import ref_of
+from pipeline.words.errors import Trouble
 from pipeline.words.refs import Commit, RefName
 
 _ZLIB_KEY = "archive.zlib-level"
@@ -69,6 +70,10 @@ def carry_out(places: Places, rows: Sequence[PromotionRow]) -> None:
 
 def show(places: Places, moved: dict[RefName, Commit]) -> None:
     """Move refs in both repositories and tell clients by one new summary, where it is another."""
+    for ref, commit in moved.items():
+        # Whatever was decided and by whom: clients refuse it, and it was made to be thrown away.
+        if not is_bound(places, ref, commit):
+            raise Trouble(f"{commit} is not bound to {ref}", hint="ostci doctor")
     archive = places.archive
     refs = {**archive.refs(), **moved}
     prepared = None
@@ -88,9 +93,18 @@ def sign(places: Places, commit: Commit) -> None:
 
 
 def can_finish(places: Places, rows: Sequence[PromotionRow]) -> bool:
-    """Tell whether all commits of a promotion are still here."""
+    """Tell whether all commits of a promotion are still here, and may be where it moves them."""
     both = (places.repo, places.archive)
-    return all(any(one.has_commit(row.commit) for one in both) for row in rows)
+    here = all(any(one.has_commit(row.commit) for one in both) for row in rows)
+    return here and all(is_bound(places, ref_of(row), row.commit) for row in rows)
+
+
+def is_bound(places: Places, ref: RefName, commit: Commit) -> bool:
+    """Tell whether a commit was made for a ref; what was only tried was made for its own alone."""
+    for one in (places.repo, places.archive):
+        if one.has_metadata(commit):
+            return ref in one.info(commit, thinned=True).bindings
+    return False
 
 
 def _prepare_archive(archive: Repo) -> None:

@@ -18,7 +18,10 @@ from pipeline.words.refs import Commit, RefName, buildmaster_ref, name_of_part
 from pipeline.words.run import place_of
 from pipeline.words.tree import Tree
 from pipeline.words.verdict import Verdict
+from pipeline.words.wish import TRY
 
+TRIED = "it was only tried: a try is never promoted"
+UNBOUND = "it is bound to other refs alone, and was made to be thrown away"
 STALE = "its commit is not later than the promoted one, so clients would refuse it"
 _Against = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -65,6 +68,8 @@ def decide(
     """
     newest = [sitting.newest(osname, one.tree.name) for one in candidates]
     against = [_against(sitting, one) for one in candidates]
+    if sitting.kind_of(run) == TRY:
+        against = [((TRIED, *reasons), notes) for reasons, notes in against]
     ahead = [row for row in newest if row and row.place > place_of(run)]
     state, together = PromotionState.BEGUN, ""
     if missing or any(reasons for reasons, _ in against):
@@ -147,23 +152,24 @@ def violations(*, repo: Repo, archive: Repo, ledger: Ledger) -> list[str]:
     Looks at the refs of both repositories and at the summary, which is what clients see.
     """
     found = []
+    served = {ref: at for ref, at in served_refs(archive).items() if _names(ref) is not None}
     shown = {
-        f"{archive.path}/summary": {
-            ref: at for ref, at in served_refs(archive).items() if _names(ref) is not None
-        },
-        str(repo.path): buildmaster_refs(repo),
-        str(archive.path): buildmaster_refs(archive),
+        f"{archive.path}/summary": (archive, served),
+        str(repo.path): (repo, buildmaster_refs(repo)),
+        str(archive.path): (archive, buildmaster_refs(archive)),
     }
-    for place, refs in shown.items():
+    for place, (one, refs) in shown.items():
         for ref, commit in refs.items():
-            why = why_not(ledger, ref, commit)
+            why = why_not(ledger, ref, commit, repo=one)
             if why:
                 found.append(f"{place}: {ref} is {commit}: {why}")
     return found
 
 
-def why_not(ledger: Ledger, ref: RefName, commit: Commit) -> str:
+def why_not(ledger: Ledger, ref: RefName, commit: Commit, *, repo: Repo) -> str:
     """Say what is missing for a ref to point to a commit; nothing where the rule is kept."""
+    if repo.has_metadata(commit) and ref not in repo.info(commit, thinned=True).bindings:
+        return UNBOUND
     osname, tree = _names(ref) or ("", "")
     states = (PromotionState.BEGUN, PromotionState.DONE)
     moved = ledger.promotions(tree, commit=commit, states=states)

@@ -85,6 +85,17 @@ def test_a_machine_shuts_down(machine: Machine) -> None:
     assert not machine.is_alive()
 
 
+def test_an_end_is_seen_by_who_only_asks(machine: Machine) -> None:
+    machine.boot()
+    machine.shell("(sleep 1; poweroff -f) >/dev/null 2>&1 &")
+    until = time.monotonic() + 120
+    while machine.is_alive():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert machine.symptoms(Cause.POWERED_OFF)
+    machine.crash()
+
+
 def test_a_guest_that_dies_ends_every_verb_at_once(machine: Machine) -> None:
     machine.boot()
     with pytest.raises(GuestFailed, match="sysrq triggered crash") as caught:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``ostci fetch``: on a worker, bring here what one job of a run needs, from the master's dock."""
+
+import argparse
+import base64
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+from pipeline.cli.assigned import Assignment, job_of
+from pipeline.cli.building import SOURCES
+from pipeline.cli.house import CLIENTS_KEY, House
+from pipeline.cli.open import open_with_sink
+from pipeline.cli.record import write_record
+from pipeline.cli.repair import locked
+from pipeline.cli.terminal import live
+from pipeline.ports.dock_client import DockClient
+from pipeline.ports.files import lock, write_bytes, write_text
+from pipeline.ports.ostree import Mode, Repo
+from pipeline.ports.workdir import RunDir, Workdir
+from pipeline.ports.worker_home import read_identity
+from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
+from pipeline.words.fitness import GIB, why_no_room
+from pipeline.words.records import from_json
+from pipeline.words.refs import RefName
+from pipeline.words.run import RunEnding, RunRecord
+from pipeline.words.snapshot import Snapshot
+
+
+def do_fetch(options: argparse.Namespace) -> int:
+    """Fetch what a job needs; tells in JSON why this worker cannot take it, where it cannot."""
+    house, sink = open_with_sink(options)
+    identity = read_identity(house.workdir)
+    job = job_of(options)
+    with live(sink), locked(house, f"ostci fetch {job}", wait_s=options.wait or 0.0):
+        why = _make_room(house, int(options.room * GIB))
+        if why:
+            sys.stdout.write(json.dumps({"aside": why}) + "\n")
+            raise Trouble(why, where=identity.name)
+        dock = DockClient(getattr(options, "from"), identity)
+        made = from_json(Assignment, dock.file(options.run, job.file), where=job.file)
+        if made.run != options.run or made.job != job:
+            raise Trouble(f"the master sent an assignment of {made.job} in run {made.run}")
+        if made.done:
+            house.log.fact("nothing is to be done: the master has it")
+            return EXIT_PASSED
+        run = _run_dir(house.workdir, options.run)
+        for name in made.files:
+            write_bytes(run.file(name), dock.file(options.run, name))
+        snapshot = from_json(Snapshot, run.file("snapshot").read_bytes())
+        house.manifest = snapshot.manifest
+        with house.log.step("pull"):
+            dock.pull(house.repo, made.commits)
+        _settle(house, run, made, snapshot)
+    return EXIT_PASSED
+
+
+def _make_room(house: House, room: int) -> str:
+    """Have room, by forgetting earlier jobs if need be; says why there is none."""
+    why = why_no_room(shutil.disk_usage(house.workdir.root).free, room)
+    if not why:
+        return ""
+    house.log.warning(f"{why}: what earlier jobs needed is removed")
+    repo = Repo(house.workdir.repo, log=house.log).create(Mode.BARE_USER)
+    with repo.locked("making room"):
+        for ref in repo.refs():
+            (repo.path / "refs" / "heads" / ref).unlink(missing_ok=True)
+    repo.prune()
+    for disk in house.workdir.disks.glob("*"):
+        disk.unlink(missing_ok=True)
+    return why_no_room(shutil.disk_usage(house.workdir.root).free, room)
+
+
+def _run_dir(workdir: Workdir, version: str) -> RunDir:
+    day, _, number = version.partition(".")
+    if len(day) != 8 or not day.isdigit() or not number.isdigit():
+        raise BadInput(f"not the version of a run: {version!r}")
+    path = workdir.runs / day[:4] / day[4:6] / day[6:] / number
+    path.mkdir(parents=True, exist_ok=True)
+    return workdir.run(version)
+
+
+def _settle(house: House, run: RunDir, made: Assignment, snapshot: Snapshot) -> None:
+    """Make the run here one that a stage can be given of, and name what was pulled by refs."""
+    osname = snapshot.manifest.osname
+    with lock(run.results_lock, what="writing a result", wait_s=60.0):
+        if not run.file("run").is_file():
+            record = RunRecord(version=run.version, osname=osname, manifest="", started=0.0, pid=0)
+            write_record(run, replace(record, ending=RunEnding.OPEN))
+        if made.source is not None:
+            path = run.file(SOURCES)
+            known = json.loads(path.read_bytes()) if path.is_file() else {}
+            write_text(path, json.dumps({**known, made.job.what[0]: made.source}))
+    refs = {
+        RefName(f"{osname}/fetched/{commit}"): commit
+        for commit in (made.base, made.source, made.tree.commit if made.tree else None)
+        if commit is not None
+    }
+    house.repo.set_refs(refs)
+    for artifact in made.artifacts.values():
+        house.artifacts.record(artifact, osname=osname)
+    if made.key:
+        house.workdir.keys.mkdir(mode=0o700, exist_ok=True)
+        write_bytes(house.workdir.keys / CLIENTS_KEY, base64.b64decode(made.key))

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A job that a worker on another machine does: assign, fetch, the work itself, offer, send, take.
+
+On the local worker it is the command alone. Whose fault an ending is is decided by ``take``, on the
+master's host: what the worker's own command says is believed only as far as the two agree.
+"""
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from buildbot.plugins import steps, util
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.results import EXCEPTION, SUCCESS
+from buildbot.util import runprocess
+from twisted.internet import defer, threads
+
+from pipeline.master.children import LONGEST_NAME
+from pipeline.master.commands import GRACE_S, environment, ostci, walled
+from pipeline.master.remote import set_aside, slots_of
+from pipeline.master.steps import Ostci, stopped_result
+from pipeline.ports.master_settings import MasterSettings
+from pipeline.ports.remote_settings import RemoteWorker
+from pipeline.ports.worker_book import WorkerBook
+from pipeline.words.errors import Failed, Trouble
+from pipeline.words.fitness import Pool
+
+_MOST_ATTEMPTS = 2
+"""What a remote worker did not bring to an end is given to another, once."""
+_OFFER = "offer.tar"
+_CODE = "away-code"
+_SENT = "away-sent"
+_HERE = 1024**3
+SAMPLE = "sample"
+
+
+class Job(Ostci):
+    """A command of a run that a worker on another machine may do as well.
+
+    ``job`` are the words that name it to ``assign`` and the others: the command without options.
+    """
+
+    renderables: Sequence[str] = ("words", "job")
+
+    def __init__(self, words: Sequence[object], *, job: Sequence[object], **kwargs: Any) -> None:
+        self.job = list(job)
+        self.sent_to = ""
+        super().__init__(words, again=True, **kwargs)
+
+    @defer.inlineCallbacks
+    def run(self) -> Any:
+        """Give the command here, or put the steps of a job elsewhere after this one."""
+        remote = self.settings.remote.worker_of(str(self.getProperty("workername")))
+        if remote is None:
+            result = yield super().run()
+            return result
+        attempt = yield self.attempt()
+        if attempt > _MOST_ATTEMPTS:
+            self.said.said = f"given up: {attempt - 1} workers did not bring it to an end"
+            return EXCEPTION
+        self.sent_to = remote.name
+        run = str(self.getProperty("run"))
+        told: dict[str, Any] = {
+            "settings": self.settings,
+            "owner": remote,
+            "job": [*self.job, "--run", run],
+        }
+        # A disk is made where it is booted: it is a matter of seconds, and of gigabytes to send.
+        disk = [Disk(**told)] if self.job[0] == "test" else []
+        work = [*disk, Work(self.words, **told)]
+        self.build.addStepsAfterCurrentStep(
+            [Assign(**told), Fetch(**told), *work, Pack(**told), Take(**told)]
+        )
+        return SUCCESS
+
+    def getResultSummary(self) -> dict[str, str]:  # noqa: N802
+        """Say who does it."""
+        if self.sent_to and self.results == SUCCESS:
+            return {"step": f"on worker {self.sent_to}"}
+        return dict(super().getResultSummary())
+
+
+class _Part(Ostci):
+    """One of these commands; ``job`` names what it is about."""
+
+    def __init__(
+        self,
+        words: Sequence[object],
+        *,
+        settings: MasterSettings,
+        owner: RemoteWorker,
+        job: Sequence[object],
+        **kwargs: Any,
+    ) -> None:
+        self.owner = owner
+        self.job = list(job)
+        super().__init__(words, settings=settings, again=True, **kwargs)
+
+    @defer.inlineCallbacks
+    def set_aside(self, why: str) -> Any:
+        """Give the worker nothing more to do, and say why where its steps are seen."""
+        set_aside(self.master, self.owner.name, why)
+        yield self.addCompleteLog("set aside", f"worker {self.owner.name}: {why}\n")
+
+
+class _OnWorker(_Part):
+    """A command on a worker that has a home of its own: it finds all in its environment."""
+
+    def command(self) -> list[object]:
+        """Write the command; the worker knows where its work directory is."""
+        told = [slot.told for slot in slots_of(self.master, self.owner.name) if slot.told]
+        as_root = bool(told) and told[0].as_root
+        return walled(["ostci", *self.words], as_root=as_root)
+
+    def environment(self) -> dict[str, str]:
+        """Leave PATH to the worker."""
+        return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
+class _OnMaster(_Part):
+    """A command on the master's host, as a process of the master's user."""
+
+    _process: Any = None
+
+    @defer.inlineCallbacks
+    def run(self) -> Any:
+        """Give the command and sort how it ended; nothing of it is alive when the master is not."""
+        self.addLogObserver("stdio", self.said)
+        log = yield self.addLog("stdio")
+        argv = [str(word) for word in ostci(self.settings, *self.words)]
+        log.addHeader(" ".join(argv) + "\n")
+        out = bytearray()
+
+        def keep(data: bytes) -> None:
+            if len(out) < _HERE:
+                out.extend(data)
+            log.addStdout(data.decode("utf-8", "backslashreplace"))
+
+        self._process = runprocess.create_process(
+            self.master.reactor,
+            argv,
+            env=dict(environment(self.settings)),
+            collect_stdout=keep,
+            collect_stderr=lambda data: log.addStderr(data.decode("utf-8", "backslashreplace")),
+            io_timeout=self.settings.silent,
+            runtime_timeout=self.settings.longest,
+            sigterm_timeout=GRACE_S,
+        )
+        self.code = yield self._process.start()
+        if self.stopped:
+            return stopped_result(self)
+        self.stdout = out.decode("utf-8", "backslashreplace")
+        result = yield self.sorted(self.code)
+        return result
+
+    def interrupt(self, reason: Any) -> Any:
+        """End the process, too."""
+        if self._process is not None and self._process.deferred is not None:
+            self._process.kill("the step is stopped")
+        return super().interrupt(reason)
+
+
+class Assign(_OnMaster):
+    """Write down what the worker needs; nothing is left to do where it is there already."""
+
+    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
+        super().__init__(["assign", *job, "--json"], job=job, **kwargs)
+
+    def ended(self, result: int) -> Any:
+        """Note whether anything is left to do."""
+        if result == SUCCESS:
+            self.setProperty("away-done", bool(json.loads(self.stdout)["done"]), self.name)
+        return defer.succeed(result)
+
+
+class Fetch(_OnWorker):
+    """Have the worker pull what it needs; one that has no room is set aside."""
+
+    def __init__(self, *, settings: MasterSettings, job: Sequence[object], **kwargs: Any) -> None:
+        words = ["fetch", "--from", settings.remote.dock_url, *job]
+        super().__init__(words, settings=settings, job=job, doStepIf=_is_left, **kwargs)
+
+    @defer.inlineCallbacks
+    def sorted(self, code: int) -> Any:
+        """Look whether it says that it cannot work at all."""
+        if code == Trouble.exit_code:
+            try:
+                why = str(json.loads(self.stdout.strip().splitlines()[-1])["aside"])
+            except (IndexError, KeyError, TypeError, ValueError):
+                why = ""
+            if why:
+                yield self.set_aside(why)
+        result = yield super().sorted(code)
+        return result
+
+
+class Disk(_OnWorker):
+    """Make the disk of a tree on the worker that boots it."""
+
+    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
+        words = ["disk", job[1], *job[list(job).index("--run") :]]
+        super().__init__(words, job=job, name="disk away", **kwargs)
+
+    def sorted(self, code: int) -> Any:
+        """One was made on the master's host before: whatever goes wrong is the worker's trouble."""
+        return super().sorted(Trouble.exit_code if code == Failed.exit_code else code)
+
+
+class Work(_OnWorker):
+    """The command itself; how it ended is settled when its result is taken."""
+
+    def __init__(self, words: Sequence[object], **kwargs: Any) -> None:
+        super().__init__(
+            words,
+            name=f"{words[0]} away",
+            haltOnFailure=False,
+            flunkOnFailure=False,
+            doStepIf=_is_left,
+            **kwargs,
+        )
+
+    def sorted(self, code: int) -> Any:
+        """Keep the code; only what passed or failed leaves anything to be taken."""
+        self.setProperty(_CODE, code, self.name)
+        if code not in (0, Failed.exit_code):
+            self.flunkOnFailure = self.haltOnFailure = True
+        return super().sorted(code)
+
+
+class Pack(_OnWorker):
+    """Have the worker pack what it made."""
+
+    def __init__(self, *, settings: MasterSettings, job: Sequence[object], **kwargs: Any) -> None:
+        most = settings.remote.largest
+        words = ["offer", *job, "--into", _OFFER, "--most", most]
+        super().__init__(words, settings=settings, job=job, doStepIf=_is_left, **kwargs)
+
+    def ended(self, result: int) -> Any:
+        """Send it."""
+        if result == SUCCESS:
+            folder = self.settings.home / "quarantine"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f"{self.owner.name}-", dir=folder)
+            os.close(handle)
+            self.setProperty(_SENT, name, self.name)
+            upload = steps.FileUpload(
+                name="send",
+                workersrc=_OFFER,
+                masterdest=name,
+                maxsize=self.settings.remote.largest,
+                mode=0o600,
+                haltOnFailure=True,
+            )
+            self.build.addStepsAfterCurrentStep([upload])
+        return defer.succeed(result)
+
+
+class Take(_OnMaster):
+    """Take what was sent; a worker that lied is set aside, and another one does the job."""
+
+    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
+        super().__init__(["take"], job=job, doStepIf=_is_left, **kwargs)
+
+    @defer.inlineCallbacks
+    def run(self) -> Any:
+        """Name the file, and how the worker's command ended."""
+        self.words = [
+            *("take", *self.job, "--file", str(self.getProperty(_SENT))),
+            *("--worker", self.owner.name, "--pool", str(self.owner.pool)),
+            *("--code", self.getProperty(_CODE), "--most", self.settings.remote.largest),
+        ]
+        result = yield super().run()
+        return result
+
+    @defer.inlineCallbacks
+    def sorted(self, code: int) -> Any:
+        """Set the worker aside where the command has."""
+        if code == Trouble.exit_code:
+            book = WorkerBook(self.settings.workdir)
+            notes = yield threads.deferToThread(book.read, self.owner.name)
+            if notes.aside:
+                yield self.set_aside(notes.aside)
+        result = yield super().sorted(code)
+        return result
+
+    def ended(self, result: int) -> Any:
+        """Have a sample of what was built built again, beside the run."""
+        component = str(self.job[1])
+        if result == SUCCESS and self.job[0] == "build" and self._is_chosen():
+            told: dict[str, Any] = {"component": component, "run": self.getProperty("run")}
+            told |= {"made-by": self.owner.name, "reason": f"sample of {self.owner.name}"}
+            told |= {"virtual_builder_name": f"sample/{component}"[:LONGEST_NAME]}
+            sample = steps.Trigger(
+                name="sample", schedulerNames=[SAMPLE], waitForFinish=False, set_properties=told
+            )
+            self.build.addStepsAfterCurrentStep([sample])
+        return defer.succeed(result)
+
+    def _is_chosen(self) -> bool:
+        # A worker must not know beforehand what is looked at; chance here is nothing it sees.
+        return self.owner.pool is Pool.PUSH and random.random() < self.settings.remote.sample
+
+
+class Compare(Ostci):
+    """Build a component again on this machine; a worker that made another one is set aside."""
+
+    def __init__(self, *, settings: MasterSettings, wait: Sequence[object]) -> None:
+        words = ["compare", util.Property("component"), "--run", util.Property("run")]
+        words += ["--worker", util.Property("made-by"), *wait]
+        super().__init__(words, settings=settings)
+
+    @defer.inlineCallbacks
+    def sorted(self, code: int) -> Any:
+        """Set the worker aside where the command has."""
+        name = str(self.getProperty("made-by"))
+        if code == Trouble.exit_code:
+            notes = yield threads.deferToThread(WorkerBook(self.settings.workdir).read, name)
+            if notes.aside:
+                set_aside(self.master, name, notes.aside)
+        result = yield super().sorted(code)
+        return result
+
+
+def _is_left(step: BuildStep) -> bool:
+    return not step.getProperty("away-done", False)
