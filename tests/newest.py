@@ -15,6 +15,7 @@ PLACE = TOP / "build" / "newest"
 _INSTALL_S = 1800
 _TESTS_S = 7200
 _SUITES = ("tests/unit", "tests/master")
+_TOOLS = ("pip", "setuptools", "wheel")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
@@ -33,7 +34,8 @@ def make() -> Path:
 
 def pins(text: str) -> dict[str, str]:
     """Read names and versions of a lock, or of what ``pip freeze`` prints."""
-    return {name.lower().replace("_", "-"): at for name, at in _PINNED.findall(text)}
+    found = {re.sub(r"[-_.]+", "-", name).lower(): at for name, at in _PINNED.findall(text)}
+    return {name: at for name, at in found.items() if name not in _TOOLS}
 
 
 def differences(locked: dict[str, str], here: dict[str, str]) -> list[str]:

@@ -14,6 +14,8 @@ from pipeline.ports.master_settings import MasterSettings, read_master_settings
 from pipeline.words.errors import Ending, Trouble
 
 _ASK_S = 20.0
+_PUBLIC = (".crt",)
+"""Certificates are shown to everybody who connects."""
 
 
 def examine_master(root: Path) -> list[Finding]:
@@ -39,13 +41,14 @@ def examine_master(root: Path) -> list[Finding]:
 def _secrets(settings: MasterSettings) -> Finding:
     folder = settings.home / "secrets"
     # The modes of those that the settings name were looked at when they were read.
-    open_ones = [path for path in (folder, *folder.iterdir()) if _mode(path) & 0o077]
+    secret = [path for path in folder.iterdir() if path.suffix not in _PUBLIC]
+    open_ones = [path for path in (folder, *secret) if _mode(path) & 0o077]
     if open_ones:
         words = "others may read " + ", ".join(path.name for path in open_ones)
         mend = f"chmod go= {' '.join(map(str, open_ones))}"
         return _finding("secrets", False, words, mend)
-    count = len(list(folder.iterdir()))
-    return _finding("secrets", True, f"settings are good; {count} secrets, for their owner alone")
+    words = f"settings are good; {len(secret)} secrets, for their owner alone"
+    return _finding("secrets", True, words)
 
 
 def _mode(path: Path) -> int:
@@ -81,12 +84,17 @@ def _running(settings: MasterSettings, start: str) -> list[Finding]:
     wanted = {*settings.run_slots, *settings.work_slots}
     here = {one["name"] for one in workers if one["connected_to"]}
     lacking = sorted(wanted - here)
-    up = _finding("up", True, f"it answers at {settings.url}")
+    up = [_finding("up", True, f"it answers at {settings.url}")]
+    away = [name for name in settings.remote_slots if name not in here]
+    if away:
+        # They come and go; what they do is done here meanwhile.
+        words = f"on other machines, not connected: {', '.join(away)}"
+        up.append(_finding("remote workers", False, words, needed=False))
     if lacking:
         words = f"not connected: {', '.join(lacking)}"
         log = settings.home.parent / "worker" / "twistd.log"
-        return [up, _finding("workers", False, words, f"tail {log}")]
-    return [up, _finding("workers", True, f"all {len(wanted)} slots are connected")]
+        return [*up, _finding("workers", False, words, f"tail {log}")]
+    return [*up, _finding("workers", True, f"all {len(wanted)} slots are connected")]
 
 
 def _ask(settings: MasterSettings, what: str) -> dict[str, Any]:

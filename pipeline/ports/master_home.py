@@ -159,9 +159,9 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
     return Home(settings=settings, master=master, worker=worker)
 
 
-def log_of(place: Path) -> str:
-    """Write what a program's log is, for its ``buildbot.tac``."""
-    return _LOG.format(log=str(place / "twistd.log"), bytes=_LOG_BYTES, files=_LOG_FILES)
+def log_of(place: Path, *, bytes: int = _LOG_BYTES, files: int = _LOG_FILES) -> str:
+    """Write what a program's log is, for its ``buildbot.tac``; ``files`` old ones are kept."""
+    return _LOG.format(log=str(place / "twistd.log"), bytes=bytes, files=files)
 
 
 def is_upgraded(settings: MasterSettings) -> bool:

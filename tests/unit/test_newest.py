@@ -5,6 +5,6 @@ from tests.newest import differences, pins
 
 
 def test_what_is_of_another_version_is_named() -> None:
-    lock = "a==1 \\\n    --hash=sha256:0\nTyping_Extensions==4.1 \\\n"
-    frozen = "a==2\ntyping-extensions==4.1\nnew==3\n"
+    lock = "a==1 \\\n    --hash=sha256:0\nZope_Interface==4.1 \\\n"
+    frozen = "a==2\nzope.interface==4.1\nnew==3\n"
     assert differences(pins(lock), pins(frozen)) == ["a: 1 -> 2", "new: - -> 3"]
