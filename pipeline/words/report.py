@@ -3,14 +3,15 @@
 
 People are told when a component, or the whole line of trees, goes from passed to failed or back.
 A forge shows a state beside every commit, so it is told of each push that begins or ends. Trouble
-of our machines is no state of anybody's code: forges see it, people are not written to.
+of our machines is no state of anybody's code: forges see it, people are not written to. Nor does a
+try say anything of the branch that others follow.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.words.push import Push, PushState
+from pipeline.words.push import Push, PushState, Via
 from pipeline.words.run import RunEnding
 
 _LONGEST_LINE = 300
@@ -126,12 +127,12 @@ def due(
         now = said[push.id]
         if now is None or told.get(push.id) == now:
             continue
-        mine = [one for one in ordered if one.component == push.component]
-        before = ordered[:place]
+        mine = [one for one in ordered if one.component == push.component and _counts(one)]
+        before = [one for one in ordered[:place] if _counts(one)]
         component_was = _newest(said, [one for one in mine if one.id < push.id])
         line_was = _newest(said, before)
         over = _newest(said, [one for one in mine if one.id > push.id]) != ""
-        news = now in _SETTLED and not over
+        news = now in _SETTLED and not over and _counts(push)
         is_changed = _is_change(component_was, now) or _is_change(line_was, now)
         found.append(
             Due(
@@ -143,6 +144,10 @@ def due(
             )
         )
     return tuple(found)
+
+
+def _counts(push: Push) -> bool:
+    return push.via is not Via.TRY
 
 
 def _newest(said: Mapping[int, Said | None], pushes: Iterable[Push]) -> str:

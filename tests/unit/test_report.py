@@ -75,6 +75,16 @@ def test_an_older_push_that_ends_after_a_newer_one_is_no_news_but_its_forge_sees
     assert (found.push.id, found.said, found.is_news) == (2, Said.FAILED, False)
 
 
+def test_a_try_is_no_news_and_changes_nobodys_state() -> None:
+    tried = replace(push(2), via=Via.TRY)
+    endings = {"r1": "passed", "r2": "failed", "r3": "passed"}
+    found = due([push(1), tried, push(3)], endings, {1: "passed"})
+    assert [(one.push.id, one.said, one.is_news) for one in found] == [
+        (2, Said.FAILED, False),
+        (3, Said.PASSED, False),
+    ]
+
+
 def test_what_waits_is_not_told_and_what_runs_is_pending() -> None:
     pushes = [push(1, state=PushState.WAITING), push(2, state=PushState.RUNNING)]
     (found,) = due(pushes, {}, {})
