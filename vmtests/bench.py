@@ -38,7 +38,9 @@ class _Pipe:
     def write(self, line: Line) -> None:
         stream = sys.__stderr__
         if stream is not None:
-            stream.write(f"{LOG_MARK}{int(line.level)}{plain_text(line)}\n")
+            # Each line of a text with its mark: what a guest said is no line of its own.
+            for text in plain_text(line).split("\n"):
+                stream.write(f"{LOG_MARK}{int(line.level)}{text}\n")
             stream.flush()
 
 

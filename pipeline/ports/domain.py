@@ -126,6 +126,7 @@ class Domain:
         self._over = threading.Event()
         self._monitor: qmp.Monitor | None = None
         self._is_ours = False
+        self._was_created = False
 
     @property
     def monitor(self) -> "qmp.Monitor":
@@ -366,6 +367,7 @@ class Hypervisor:
             with domain_root.adopted(self.root, domain.name):
                 # Paused, so that no event is missed by who listens to QEMU itself.
                 domain._virt.createWithFlags(flags | libvirt.VIR_DOMAIN_START_PAUSED)
+            domain._was_created = True
             from pipeline.ports import qmp
 
             domain._monitor = stack.enter_context(
@@ -388,7 +390,8 @@ class Hypervisor:
         libvirt then waits a fifth of a second; and nobody wants this layer any more.
         """
         domain._end(flush=False)
-        domain._over.wait(_DRAIN_S)
+        if domain._was_created:
+            domain._over.wait(_DRAIN_S)
 
     def _on_lifecycle(self, _connection: Any, virt: Any, event: int, detail: int, _: Any) -> None:
         domain = self._domains.get(virt.name())

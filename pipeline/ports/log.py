@@ -7,6 +7,7 @@ Threads may log at once: the nesting of steps is kept for each of them.
 """
 
 import contextvars
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol, TextIO
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Level(IntEnum):
@@ -142,7 +145,8 @@ def plain_text(line: Line) -> str:
         text += " …" if expected is None else f" … (last time {expected:.0f} s)"
     if line.level >= Level.WARNING:
         text = f"{line.level.name.lower()}: {text}"
-    return "  " * line.depth + text
+    # Guests and builds are quoted, who must not command a terminal.
+    return "  " * line.depth + _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class FileSink:

@@ -24,6 +24,7 @@ OOM_KILL = "fe6faa94e7774663a0da52717891d8ef"
 LONGEST_LINE = 4 * 1024**2
 _LONGEST_FIELD = 64 * 1024
 _LONGEST_MESSAGE = 2000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FAILED = re.compile(r"(\S+): Failed with result '([a-z-]+)'\.")
 
 
@@ -132,8 +133,12 @@ def _is_byte(value: Any) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Make sure that the text can be written anywhere: JSON may hold halves of characters."""
-    return text[:_LONGEST_FIELD].encode("utf-8", "backslashreplace").decode()
+    """Make sure that the text can be written anywhere.
+
+    JSON may hold halves of characters; and what is printed must not command a terminal.
+    """
+    text = text[:_LONGEST_FIELD].encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Lines:

@@ -31,6 +31,12 @@ def test_a_field_has_a_text_whatever_its_form(value: object, text: str) -> None:
     entry.message.encode()
 
 
+def test_what_a_guest_says_commands_no_terminal() -> None:
+    entry = parse_entry(json.dumps({"MESSAGE": "a\x1b]0;title\x07\tb\u009b2J\nc"}).encode())
+    assert entry is not None
+    assert entry.message == "a\\x1b]0;title\\x07\tb\\x9b2J\nc"
+
+
 def test_a_repeated_field_keeps_all_its_values() -> None:
     entry = parse_entry(b'{"TAG": ["a", "b", null]}')
     assert entry is not None
