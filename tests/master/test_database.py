@@ -16,6 +16,7 @@ from tests.masters import FakeUp
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.full
 @pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
 def test_a_push_goes_its_way_with_postgresql(tmp_path: Path) -> None:
     with postgres.serving() as server:

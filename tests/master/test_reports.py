@@ -171,11 +171,13 @@ def test_a_dead_receiver_is_told_once_and_holds_up_nobody(told: Told) -> None:
     told.push("lost", DEAD, "3")
     told.up.wait(lambda: told.up.get("builds?complete=false")["builds"] == [], "all is over")
     assert log.read_text().count("did not reach gitea") == 1
+    assert figures(told, "ostci_report_failures")[("gitea",)] >= 1
+    assert figures(told, "ostci_report_failures")[("mail",)] == 0
     assert "secret of" not in log.read_text()
 
 
 def test_metrics_are_what_prometheus_reads(told: Told) -> None:
-    figures(told, "ostci_pushes_open")  # stages are counted from the first look on
+    before = figures(told, "ostci_runs")  # stages are counted from this look on
     told.build("tool", LAB, "9")
     told.up.wait(lambda: told.up.get("builds?complete=false")["builds"] == [], "all is over")
     assert figures(told, "ostci_stage_seconds") == {("plan",): 1}  # the count comes last
@@ -184,12 +186,12 @@ def test_metrics_are_what_prometheus_reads(told: Told) -> None:
         lambda: sum(figures(told, "ostci_runs").values()) == len(runs), "all runs are counted"
     )
     endings = figures(told, "ostci_runs")
-    assert endings[("failed",)] == 3
+    assert endings[("failed",)] == before.get(("failed",), 0) + 1
     assert figures(told, "ostci_pushes_open") == {("waiting",): 0, ("running",): 0}
     workers = figures(told, "ostci_workers_connected"), figures(told, "ostci_workers")
     assert workers[0] == workers[1] == {(): 6}
     assert figures(told, "ostci_disk_free_bytes")[()] > 0
-    assert figures(told, "ostci_report_failures")[("gitea",)] >= 2
+    assert ("gitea",) in figures(told, "ostci_report_failures")
     assert set(figures(told, "ostci_builds_running")) >= {("run",), ("component",), ("promote",)}
 
 
@@ -197,7 +199,10 @@ def figures(told: Told, name: str) -> dict[tuple[str, ...], float]:
     with urllib.request.urlopen(f"{told.up.url}metrics", timeout=20) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         text = answer.read().decode()
-    (family,) = [one for one in text_string_to_metric_families(text) if one.name == name]
+    found = [one for one in text_string_to_metric_families(text) if one.name == name]
+    if not found:
+        return {}  # of what was never counted there is no sample
+    (family,) = found
     assert family.documentation
     assert family.type != "unknown"
     return {tuple(one.labels.values()): one.value for one in family.samples}
