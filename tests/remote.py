@@ -140,8 +140,14 @@ class RemoteProcess:
         return dict(found[0])
 
     def wait_connected(self) -> None:
-        """Wait until the master has it."""
-        self.up.wait(lambda: bool(self.facts()["connected_to"]), f"{self.name} is connected")
+        """Wait until the master has it; at its start it does not know yet whom to expect."""
+        slot = slot_name(self.name, 1)
+
+        def connected() -> bool:
+            known = self.up.get("workers")["workers"]
+            return any(one["name"] == slot and one["connected_to"] for one in known)
+
+        self.up.wait(connected, f"{self.name} is connected")
 
 
 def _start(version: str, path: str) -> str:

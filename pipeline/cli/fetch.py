@@ -13,11 +13,10 @@ from pipeline.cli.building import SOURCES
 from pipeline.cli.house import CLIENTS_KEY, House
 from pipeline.cli.open import open_with_sink
 from pipeline.cli.record import write_record
-from pipeline.cli.repair import locked
+from pipeline.cli.repair import alone, locked
 from pipeline.cli.terminal import live
 from pipeline.ports.dock_client import DockClient
-from pipeline.ports.files import lock, write_bytes, write_text
-from pipeline.ports.ostree import Mode, Repo
+from pipeline.ports.files import Held, lock, remove_tree, write_bytes, write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.ports.worker_home import read_identity
 from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
@@ -33,8 +32,11 @@ def do_fetch(options: argparse.Namespace) -> int:
     house, sink = open_with_sink(options)
     identity = read_identity(house.workdir)
     job = job_of(options)
+    room = identity.room if options.room is None else int(options.room * GIB)
+    if _why_no_room(house, room):
+        _make_room(house)
     with live(sink), locked(house, f"ostci fetch {job}", wait_s=options.wait or 0.0):
-        why = _make_room(house, int(options.room * GIB))
+        why = _why_no_room(house, room)
         if why:
             sys.stdout.write(json.dumps({"aside": why}) + "\n")
             raise Trouble(why, where=identity.name)
@@ -56,20 +58,20 @@ def do_fetch(options: argparse.Namespace) -> int:
     return EXIT_PASSED
 
 
-def _make_room(house: House, room: int) -> str:
-    """Have room, by forgetting earlier jobs if need be; says why there is none."""
-    why = why_no_room(shutil.disk_usage(house.workdir.root).free, room)
-    if not why:
-        return ""
-    house.log.warning(f"{why}: what earlier jobs needed is removed")
-    repo = Repo(house.workdir.repo, log=house.log).create(Mode.BARE_USER)
-    with repo.locked("making room"):
-        for ref in repo.refs():
-            (repo.path / "refs" / "heads" / ref).unlink(missing_ok=True)
-    repo.prune()
-    for disk in house.workdir.disks.glob("*"):
-        disk.unlink(missing_ok=True)
+def _why_no_room(house: House, room: int) -> str:
     return why_no_room(shutil.disk_usage(house.workdir.root).free, room)
+
+
+def _make_room(house: House) -> None:
+    """Forget all earlier jobs, unless another slot is at one: then that one's needs are here."""
+    try:
+        with alone(house, "making room", wait_s=0.0):
+            house.log.warning("the disk is full: what earlier jobs needed is removed")
+            for path in (house.workdir.repo, house.workdir.disks, house.workdir.runs):
+                remove_tree(path)
+            house.workdir.make()
+    except Held as held:
+        house.log.fact(f"no room can be made: {held}")
 
 
 def _run_dir(workdir: Workdir, version: str) -> RunDir:

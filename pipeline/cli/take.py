@@ -90,6 +90,9 @@ def _take(passage: Passage, job: Job, options: argparse.Namespace) -> None:
         # What those build is kept for their try alone, and this run would be promoted.
         raise BadInput(f"worker {worker} is for tries, and {passage.run.version} is none")
     book = WorkerBook(house.workdir)
+    aside = book.read(worker).aside
+    if aside:
+        raise Trouble(f"worker {worker} is set aside meanwhile: {aside}")
     assigned = passage.read(job.file, Assignment, before="assign")
     place = house.tmp / "parcel"
     remove_tree(place)

@@ -49,6 +49,7 @@ def do_worker(options: argparse.Namespace) -> int:
             password_file=options.password_file.resolve(),
             ca=ca,
             slots=options.slots,
+            room=_room(options),
         )
         _stay(home, options, log)
     return EXIT_PASSED

@@ -49,7 +49,7 @@ def _fetch(parser: Parser) -> None:
     _job(parser)
     parser.add_argument("--from", required=True, metavar="URL", help="the master's dock")
     parser.add_argument(
-        "--room", type=float, default=1.0, metavar="GIB", help="to be free on the disk"
+        "--room", type=float, metavar="GIB", help="to be free on the disk (as ostci worker has it)"
     )
 
 

@@ -14,14 +14,15 @@ from typing import Any
 
 from buildbot.plugins import steps, util
 from buildbot.process.buildstep import BuildStep
-from buildbot.process.results import EXCEPTION, SUCCESS
+from buildbot.process.results import EXCEPTION, RETRY, SUCCESS
 from buildbot.util import runprocess
 from twisted.internet import defer, threads
 
 from pipeline.master.children import LONGEST_NAME
 from pipeline.master.commands import GRACE_S, environment, ostci, walled
 from pipeline.master.remote import set_aside, slots_of
-from pipeline.master.steps import Ostci, stopped_result
+from pipeline.master.steps import Ostci, attempt_of, stopped_result
+from pipeline.ports.master_home import QUARANTINE
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.ports.remote_settings import RemoteWorker
 from pipeline.ports.worker_book import WorkerBook
@@ -109,6 +110,8 @@ class _Part(Ostci):
 class _OnWorker(_Part):
     """A command on a worker that has a home of its own: it finds all in its environment."""
 
+    believed: tuple[int, ...] = (0,)
+
     def command(self) -> list[object]:
         """Write the command; the worker knows where its work directory is."""
         told = [slot.told for slot in slots_of(self.master, self.owner.name) if slot.told]
@@ -118,6 +121,13 @@ class _OnWorker(_Part):
     def environment(self) -> dict[str, str]:
         """Leave PATH to the worker."""
         return {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+    def sorted(self, code: int) -> Any:
+        """Believe no more than that it passed: nothing else that it says decides about a push.
+
+        Whatever it is, another worker comes to it as well.
+        """
+        return super().sorted(code if code in self.believed else Trouble.exit_code)
 
 
 class _OnMaster(_Part):
@@ -198,19 +208,20 @@ class Fetch(_OnWorker):
 
 
 class Disk(_OnWorker):
-    """Make the disk of a tree on the worker that boots it."""
+    """Make the disk of a tree on the worker that boots it.
+
+    One was made on the master's host before: whatever goes wrong here is the worker's trouble.
+    """
 
     def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
         words = ["disk", job[1], *job[list(job).index("--run") :]]
         super().__init__(words, job=job, name="disk away", **kwargs)
 
-    def sorted(self, code: int) -> Any:
-        """One was made on the master's host before: whatever goes wrong is the worker's trouble."""
-        return super().sorted(Trouble.exit_code if code == Failed.exit_code else code)
-
 
 class Work(_OnWorker):
     """The command itself; how it ended is settled when its result is taken."""
+
+    believed = (0, Failed.exit_code)
 
     def __init__(self, words: Sequence[object], **kwargs: Any) -> None:
         super().__init__(
@@ -225,7 +236,7 @@ class Work(_OnWorker):
     def sorted(self, code: int) -> Any:
         """Keep the code; only what passed or failed leaves anything to be taken."""
         self.setProperty(_CODE, code, self.name)
-        if code not in (0, Failed.exit_code):
+        if code not in self.believed:
             self.flunkOnFailure = self.haltOnFailure = True
         return super().sorted(code)
 
@@ -241,12 +252,12 @@ class Pack(_OnWorker):
     def ended(self, result: int) -> Any:
         """Send it."""
         if result == SUCCESS:
-            folder = self.settings.home / "quarantine"
+            folder = self.settings.home / QUARANTINE
             folder.mkdir(mode=0o700, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f"{self.owner.name}-", dir=folder)
             os.close(handle)
             self.setProperty(_SENT, name, self.name)
-            upload = steps.FileUpload(
+            upload = Send(
                 name="send",
                 workersrc=_OFFER,
                 masterdest=name,
@@ -256,6 +267,18 @@ class Pack(_OnWorker):
             )
             self.build.addStepsAfterCurrentStep([upload])
         return defer.succeed(result)
+
+
+class Send(steps.FileUpload):
+    """Send what was packed; what does not arrive is no failure of what was built."""
+
+    @defer.inlineCallbacks
+    def run(self) -> Any:
+        """Have another worker do the job where it does not arrive."""
+        result = yield super().run()
+        if result == SUCCESS or self.stopped:
+            return result
+        return RETRY if (yield attempt_of(self)) < _MOST_ATTEMPTS else EXCEPTION
 
 
 class Take(_OnMaster):

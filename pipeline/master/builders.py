@@ -5,7 +5,7 @@ A builder and a worker do one build at a time, so the number of workers is what 
 Runs have workers of their own: they wait for others much, and must not keep these from working.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from buildbot.plugins import schedulers, util, worker
@@ -30,7 +30,7 @@ HOST = "host"
 """The master's own worker: promotion and signing are commands of the master's user alone."""
 
 
-def make_workers(book: Book) -> list[Any]:
+def make_workers(book: Book, *, latent: Collection[str] = ()) -> list[Any]:
     """Make the slots, which one worker process holds, and the master's own."""
     settings = book.settings
     names = (*settings.run_slots, *settings.work_slots)
@@ -39,6 +39,7 @@ def make_workers(book: Book) -> list[Any]:
         RemoteSlot(name, one.password, max_builds=1, of=one, book=book)
         for one in settings.remote.workers
         for name in one.slot_names
+        if one.name not in latent
     ]
     return [*slots, *remote, worker.LocalWorker(HOST, max_builds=1)]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Put the master together from its settings."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ _LOG_TAIL_BYTES = 1024**2
 class Pipeline(ConfiguratorBase):
     """The whole pipeline of one work directory."""
 
-    def __init__(self, settings: MasterSettings) -> None:
+    def __init__(self, settings: MasterSettings, *, latent: Collection[str] = ()) -> None:
+        """Remote workers that are ``latent`` are not made here: a ``master.cfg`` has its own."""
         super().__init__()
         self.settings = settings
+        self.latent = latent
 
     def configure(self, config_dict: dict[str, Any]) -> None:
         """Fill in the configuration."""
@@ -40,7 +43,7 @@ class Pipeline(ConfiguratorBase):
         book = Book(settings)
         self.protocols["pb"] = {"port": f"tcp:{settings.worker_port}:interface={_LOCAL}"}
         self.protocols["null"] = {}
-        self.workers += make_workers(book)
+        self.workers += make_workers(book, latent=self.latent)
         self.schedulers += make_schedulers(settings)
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)

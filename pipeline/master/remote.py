@@ -5,7 +5,7 @@ A worker that is not fit (another version, a failed self-test, too little disk, 
 and its page says why. What an operator paused stays so.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildbot.plugins import worker
 from twisted.internet import defer, threads
@@ -23,8 +23,14 @@ ASIDE = "ostci: "
 """How a reason begins that is ours to take back."""
 
 
-class RemoteSlot(worker.Worker):
-    """A slot of a worker on another machine."""
+if TYPE_CHECKING:
+    from buildbot.worker.base import AbstractWorker as _Worker
+else:
+    _Worker = object
+
+
+class Judged(_Worker):
+    """What makes a kind of Buildbot's workers one of ours on other machines."""
 
     told: Capabilities | None = None
     _paused: bool
@@ -68,6 +74,10 @@ class RemoteSlot(worker.Worker):
         yield super().attached(conn)
 
 
+class RemoteSlot(Judged, worker.Worker):
+    """A slot of a worker on a machine that is always there."""
+
+
 def _told(info: Any) -> Capabilities | None:
     """Read what a worker says of itself; it may say anything."""
     try:
@@ -84,7 +94,7 @@ def set_aside(master: Any, name: str, why: str) -> None:
             slot.pause(f"{ASIDE}{why}"[:1000])
 
 
-def slots_of(master: Any, name: str) -> list[RemoteSlot]:
+def slots_of(master: Any, name: str) -> list[Judged]:
     """Find the slots of a worker."""
     known = master.workers.workers.values()
-    return [one for one in known if isinstance(one, RemoteSlot) and one.of.name == name]
+    return [one for one in known if isinstance(one, Judged) and one.of.name == name]

@@ -121,12 +121,9 @@ class Ostci(ShellMixin, BuildStep):
             return f"stopped: it took longer than {self.settings.longest} s"
         return "" if command.rc is not None else "its worker did not tell how it ended"
 
-    @defer.inlineCallbacks
     def attempt(self) -> Any:
         """Count the builds that this request has had, with this one."""
-        request = self.build.requests[0].id
-        builds = yield self.master.data.get(("buildrequests", request, "builds"))
-        return len(builds)
+        return attempt_of(self)
 
     def ended(self, result: int) -> Any:
         """Go on from what the command left, and tell the step's result; for derived steps."""
@@ -141,6 +138,14 @@ class Ostci(ShellMixin, BuildStep):
         if self.code is not None:
             return {"step": f"{self.name}: ended with {self.code}, see its log"}
         return {"step": f"{self.name}: {statusToString(self.results)}"}
+
+
+@defer.inlineCallbacks
+def attempt_of(step: BuildStep) -> Any:
+    """Count the builds that the request of a step's build has had, with this one."""
+    request = step.build.requests[0].id
+    builds = yield step.master.data.get(("buildrequests", request, "builds"))
+    return len(builds)
 
 
 def stopped_result(step: BuildStep) -> int:

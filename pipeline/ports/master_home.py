@@ -8,6 +8,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
     master/buildbot.tac   starts the master with the master.cfg of ostci
     master/state.sqlite   Buildbot's own database; deleting it loses no push, verdict or promotion
     master/twistd.log     the master's log
+    master/quarantine/    what remote workers sent, until it was verified
     worker/buildbot.tac   starts one process with all slots
     worker/NAME/          where the commands of a slot begin
 """
@@ -23,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import process
-from pipeline.ports.files import write_text
+from pipeline.ports.files import remove_tree, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.master_settings import MasterSettings, read_master_settings, write_place
 from pipeline.words.errors import Trouble
 
 _UPGRADE_S = 300.0
+QUARANTINE = "quarantine"
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
 LONGEST_LINE = 1024**2
@@ -155,6 +157,8 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
         line=LONGEST_LINE,
     )
     write_text(worker / "buildbot.tac", text + log_of(worker))
+    # What was sent to a master that was killed is sent again.
+    remove_tree(master / QUARANTINE)
     _upgrade(settings, log)
     return Home(settings=settings, master=master, worker=worker)
 

@@ -53,10 +53,14 @@ for place in {places!r}:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who a worker is; paths are absolute. ``ca`` is empty where it speaks no TLS."""
+    """Who a worker is; paths are absolute. ``ca`` is empty where it speaks no TLS.
+
+    ``room`` is how many bytes have to be free before it takes a job.
+    """
 
     name: str
     password_file: str
+    room: int
     ca: str = ""
 
 
@@ -105,7 +109,14 @@ class WorkerHome:
 
 
 def prepare_worker(
-    root: Path, *, name: str, server: str, password_file: Path, ca: Path | None, slots: int
+    root: Path,
+    *,
+    name: str,
+    server: str,
+    password_file: Path,
+    ca: Path | None,
+    slots: int,
+    room: int,
 ) -> WorkerHome:
     """Make a home or bring it up to date; raises BadInput for what cannot be."""
     host, port = parse_address(server)
@@ -124,6 +135,7 @@ def prepare_worker(
     identity = Identity(
         name=name,
         password_file=str(password_file),
+        room=room,
         ca=str(trust / "ca.pem") if ca is not None else "",
     )
     home = WorkerHome(root=root, identity=identity, slots=slots, server=connection)

@@ -10,7 +10,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.master_home import environment, prepare, twistd
 from pipeline.ports.master_settings import read_master_settings, write_place, write_secret
 from pipeline.words.errors import BadInput
-from tests.work import TINY, Work
+from tests.work import TINY, TOP, Work
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,52 @@ def test_a_secret_that_others_may_read_is_refused(home: Path) -> None:
     with pytest.raises(BadInput, match="others may read this secret") as raised:
         read_master_settings(home)
     assert raised.value.hint == f"chmod 600 {home / 'secrets' / 'worker'}"
+
+
+def test_the_example_of_a_latent_worker_is_one(work: Work, home: Path) -> None:
+    """What the README shows is a configuration that Buildbot takes."""
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write('[master.remote.workers]\nspare = {pool = "push"}\n')
+    write_secret(home, "worker-spare", "word")
+    text = (TOP / "pipeline" / "master" / "README.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    config = (TOP / "master.cfg").read_text()
+    assert "Pipeline(settings)" in config
+    config = config.replace("Pipeline(settings)", 'Pipeline(settings, latent=("spare",))')
+    (home / "master.cfg").write_text(config + example)
+    argv = [str(twistd().with_name("buildbot")), "checkconfig", str(home / "master.cfg")]
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=dict(environment()),
+        cwd=home,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ('dok = "x"', "master.remote.dok is none of listen, dock, url, largest"),
+        ('listen = "9990"', "not an address to listen on: '9990'"),
+        ("sample = 2", "master.remote.sample wants 0 to 1, not 2"),
+        ("largest = 0", "master.remote.largest wants a number of MiB, not 0"),
+        ('workers = {"a.b" = {}}', "a name is of letters, digits and dashes"),
+        ('workers = {a = {pool = "x"}}', "pool wants push or try, not 'x'"),
+        ("workers = {a = {slots = 0}}", "slots wants a number from 1, not 0"),
+        ("workers = {a = {}}", "there is no secret worker-a"),
+        ('listen = "0.0.0.0:1"\nworkers = {b = {}}', "there is no certificate"),
+    ],
+)
+def test_wrong_settings_of_remote_workers_are_named(
+    work: Work, home: Path, said: str, wanted: str
+) -> None:
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write(f"[master.remote]\n{said}\n")
+    write_secret(home, "worker-b", "word")
+    with pytest.raises(BadInput) as caught:
+        read_master_settings(home)
+    assert wanted in str(caught.value)

@@ -74,6 +74,7 @@ def test_what_the_wheel_has_is_all_that_a_worker_needs(installed: Path, tmp_path
         password_file=password,
         ca=None,
         slots=1,
+        room=0,
     )
     env = {
         "PATH": f"{installed}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -85,7 +86,7 @@ def test_what_the_wheel_has_is_all_that_a_worker_needs(installed: Path, tmp_path
     with docking(
         "127.0.0.1:0", workdir, passwords={"anvil": "word"}, certificate=None, log=Log()
     ) as url:
-        run("/usr/bin/env", "ostci", "fetch", "--from", url, *job, "--room", "0.01", env=env)
+        run("/usr/bin/env", "ostci", "fetch", "--from", url, *job, env=env)
     run("/usr/bin/env", "ostci", *job, env=env)
     run("/usr/bin/env", "ostci", "offer", *job, "--into", str(offer), env=env)
     master.ostci("take", *job, "--file", str(offer), "--worker", "anvil", "--pool", "push")

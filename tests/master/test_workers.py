@@ -11,6 +11,7 @@ import pytest
 from pipeline.ports.worker_book import WorkerBook
 from pipeline.words.push import Push
 from tests.cheap import Cheap
+from tests.master.test_real import small_tiny
 from tests.masters import Up
 from tests.remote import RemoteProcess, liar, names, prepare_secrets, remote_settings
 
@@ -159,3 +160,28 @@ def steps_begun(yard: Yard, push: Push) -> list[str]:
         return []
     steps = yard.up.get(f"builds/{builds[0]['buildid']}/steps")["steps"]
     return [step["name"] for step in steps if step["started_at"]]
+
+
+@pytest.mark.full
+@pytest.mark.vm
+def test_a_tree_is_booted_on_another_machine_and_promoted_here(tmp_path: Path) -> None:
+    work = small_tiny(tmp_path)
+    settings = remote_settings(anvil={"pool": "push", "slots": 1})
+    up = Up(tmp_path, work=work, poll=2, reconcile=2, slots=1, runs=1, remote=settings)
+    prepare_secrets(up, "anvil", tls=False)
+    with up, RemoteProcess(up, "anvil", settings) as anvil:
+        anvil.wait_connected()
+        up.wait(lambda: bool(up.ledger.pushes.heads()), "all repositories were seen")
+        work.push(work.story.change)
+        up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
+        (done,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=900.0)
+        (suite,) = up.builds("suite/x86_64-runtime/smoke")
+        told = up.logs(suite)
+        assert suite["word"] == "success", told
+        assert names([suite]) == ["away-anvil-1"]
+        assert done.message == "", done
+        run = work.house().workdir.run(str(done.run))
+        assert set(work.heads()) == {"tiny/buildmaster/x86_64-runtime"}
+        evidence = {path.name for path in run.test("x86_64-runtime", "smoke").iterdir()}
+        assert "console.txt" in evidence, evidence
+    work.check_whole()
