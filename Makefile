@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PYTEST := $(BIN)/pytest --durations=15
 
-.PHONY: help setup demo check check-full bench soak lock clean
+.PHONY: help setup demo check check-full bench soak newest lock clean
 
 help:
 	@echo "make demo        the whole way of three pushes through Buildbot; KEEP=1 keeps its page up"
 	@echo "make check       lint, types and every test that this machine can run"
 	@echo "make setup       packages and $(VENV) alone; can be repeated"
 	@echo "make bench       figures against named baselines, into build/bench.json"
+	@echo "make newest      the tests with the newest of everything but Buildbot; every night"
 	@echo "make check-full  heavier suites; make soak: long campaigns, resumable in parts"
 
 setup: $(VENV)/.done
@@ -54,6 +55,9 @@ bench: setup
 
 soak: setup
 	$(BIN)/python -m tests.soak
+
+newest: setup
+	$(BIN)/python -m tests.newest
 
 lock:
 	$(BIN)/pip install --quiet uv

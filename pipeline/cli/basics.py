@@ -50,13 +50,14 @@ def do_schema(_options: argparse.Namespace) -> int:
 def do_doctor(options: argparse.Namespace) -> int:
     """Try every prerequisite, and look whether the one rule holds in a work directory."""
     from pipeline.cli.doctor import examine, examine_rule
+    from pipeline.cli.doctor_master import examine_master
 
     root = _named_or_here(options.workdir)
     sink = stdout_sink(verbose=options.verbose)
     with live(sink):
         findings = examine(Log(sink), boot=not options.no_boot)
         if root is not None:
-            findings.append(examine_rule(root, Log(sink)))
+            findings += [examine_rule(root, Log(sink)), *examine_master(root)]
     if options.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:

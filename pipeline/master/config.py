@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 import sqlalchemy.pool
 from buildbot.configurators import ConfiguratorBase
 
@@ -15,8 +16,8 @@ from pipeline.master.book import Book
 from pipeline.master.builders import make_builders, make_schedulers, make_workers
 from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
+from pipeline.master.house import house_services
 from pipeline.master.reconciler import NAME, Reconciler
-from pipeline.master.telling import told_services
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import Ending
 from pipeline.words.manifest_text import read_manifest
@@ -49,20 +50,25 @@ class Pipeline(ConfiguratorBase):
         config_dict.setdefault("services", []).extend(
             [Reconciler(name=NAME, book=book), Bell(name=BELL, book=book)]
         )
-        config_dict["services"] += told_services(settings, _osname(settings.manifest))
+        config_dict["services"] += house_services(settings, _osname(settings.manifest))
         config_dict.update(_fixed(settings))
         bound_bodies()
         self.www.update(_page(settings))
 
 
-def database(home: Path) -> dict[str, Any]:
+def database(settings: MasterSettings) -> dict[str, Any]:
     """Open Buildbot's database with connections that stay open.
 
-    Its own default makes one for each query, and each that is closed writes the whole log back:
-    2.7 times the processor time. Two are needed at the start, more only now and then.
+    Its own default for SQLite makes one for each query, and each that is closed writes the whole
+    log back: 2.7 times the processor time. Two are needed at the start, more only now and then.
     """
+    if settings.database:
+        url = sqlalchemy.make_url(settings.database)
+        if settings.database_password:
+            url = url.set(password=settings.database_password)
+        return {"db_url": url.render_as_string(hide_password=False)}
     return {
-        "db_url": f"sqlite:///{home / 'state.sqlite'}",
+        "db_url": f"sqlite:///{settings.home / 'state.sqlite'}",
         "engine_kwargs": {
             "poolclass": sqlalchemy.pool.QueuePool,
             "pool_size": 2,
@@ -74,7 +80,7 @@ def database(home: Path) -> dict[str, Any]:
 
 def _fixed(settings: MasterSettings) -> dict[str, Any]:
     return {
-        "db": database(settings.home),
+        "db": database(settings),
         "title": f"ostci: {_osname(settings.manifest)}",
         "titleURL": settings.url,
         "buildbotURL": settings.url,

@@ -3,7 +3,8 @@
 
 What is to be told is found by comparing the ledger with what was told before, never from the event
 of a build alone: what ended while the master was down is told when it is up again. What was told
-is in Buildbot's database; where that was deleted, nothing of before is told a second time.
+is in Buildbot's database: a kill between telling and noting tells twice, and where it was deleted
+nothing of before is told any more.
 Receivers are told in the background, one report after the other: no run waits for any of them.
 """
 

@@ -34,6 +34,18 @@ QUARANTINE = "quarantine"
 _MARK = ".upgraded"
 _CONFIG = "master.cfg"
 LONGEST_LINE = 1024**2
+_LOG_BYTES = 10 * 1024**2
+_LOG_FILES = 5
+_LOG = """\
+# Bounded: Twisted itself would keep every log that it has turned over.
+from twisted.python import logfile
+from twisted.python.log import FileLogObserver, ILogObserver
+
+log = logfile.LogFile.fromFullPath(
+    {log!r}, rotateLength={bytes}, maxRotatedFiles={files}
+)
+application.setComponent(ILogObserver, FileLogObserver(log).emit)
+"""
 _MASTER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
 from buildbot.master import BuildMaster
@@ -43,7 +55,10 @@ basedir = {home!r}
 configfile = {config!r}
 # Buildbot's own commands look for these very words.
 application = service.Application('buildmaster')
-BuildMaster(basedir, configfile, umask=0o022).setServiceParent(application)
+master = BuildMaster(basedir, configfile, umask=0o022)
+master.log_rotation.rotateLength = {bytes}
+master.log_rotation.maxRotatedFiles = {files}
+master.setServiceParent(application)
 """
 _WORKER_TAC = """\
 # Written by ostci up at each start; what is changed here is lost.
@@ -132,7 +147,8 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
     write_place(master, work=work, port=port, worker_port=worker_port)
     settings = read_master_settings(master)
     config = str(config_file())
-    write_text(master / "buildbot.tac", _MASTER_TAC.format(home=str(master), config=config))
+    text = _MASTER_TAC.format(home=str(master), config=config, bytes=_LOG_BYTES, files=_LOG_FILES)
+    write_text(master / "buildbot.tac", text + log_of(master))
     text = _WORKER_TAC.format(
         secret=str(master / "secrets" / "worker"),
         names=(*settings.run_slots, *settings.work_slots),
@@ -140,28 +156,43 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
         port=worker_port,
         line=LONGEST_LINE,
     )
-    write_text(worker / "buildbot.tac", text)
+    write_text(worker / "buildbot.tac", text + log_of(worker))
     # What was sent to a master that was killed is sent again.
     remove_tree(master / QUARANTINE)
-    _upgrade(master, log)
+    _upgrade(settings, log)
     return Home(settings=settings, master=master, worker=worker)
 
 
-def _upgrade(master: Path, log: Log) -> None:
-    """Bring Buildbot's database up to date; takes seconds, so only after a change of version."""
+def log_of(place: Path, *, bytes: int = _LOG_BYTES, files: int = _LOG_FILES) -> str:
+    """Write what a program's log is, for its ``buildbot.tac``; ``files`` old ones are kept."""
+    return _LOG.format(log=str(place / "twistd.log"), bytes=bytes, files=files)
+
+
+def is_upgraded(settings: MasterSettings) -> bool:
+    """Tell whether Buildbot's database is there and was made for the Buildbot that is installed."""
+    mark = settings.home / _MARK
+    here = settings.database or (settings.home / "state.sqlite").is_file()
+    return mark.is_file() and mark.read_text() == _mark(settings) and bool(here)
+
+
+def _mark(settings: MasterSettings) -> str:
     version = importlib.metadata.version("buildbot")
-    mark = master / _MARK
-    if mark.is_file() and mark.read_text() == version and (master / "state.sqlite").is_file():
+    return f"{version} {settings.database}" if settings.database else version
+
+
+def _upgrade(settings: MasterSettings, log: Log) -> None:
+    """Bring Buildbot's database up to date; takes seconds, so only after a change of version."""
+    if is_upgraded(settings):
         return
     buildbot = Path(sys.executable).with_name("buildbot")
-    argv: list[str | Path] = [buildbot, "upgrade-master", "--quiet", master]
+    argv: list[str | Path] = [buildbot, "upgrade-master", "--quiet", settings.home]
     done = process.run(argv, log=log, env=environment(), deadline_s=_UPGRADE_S, ok=())
     if done.code:
         # It says on standard output what is wrong.
         told = "\n".join([*done.text.splitlines(), *done.error_text.splitlines()[-5:]])
         hint = process.repeat_line(argv)
         raise Trouble(f"Buildbot's database cannot be used:\n{told}", hint=f"to repeat: {hint}")
-    write_text(mark, version)
+    write_text(settings.home / _MARK, _mark(settings))
 
 
 def free_port() -> int:

@@ -14,17 +14,17 @@ people::
     silent = 1200       # seconds without output after which a command is stopped
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
-    keep-logs = 90      # days that the logs of builds are kept
-    keep-builds = 365   # days that Buildbot's own record of builds is kept
+    keep-logs = 90      # days that Buildbot keeps the logs of builds; runs have their own
+    database = "postgresql:///buildbot"   # Buildbot's own; SQLite in its directory by default
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
 ``[master.remote]`` is of workers on other machines, see ``remote_settings``.
 
 Secrets are files of the master's directory, ``secrets/NAME``, for its owner alone: ``worker``,
-``user-NAME``, and ``hook-github``, ``hook-gitlab``, ``hook-gitea``, ``hook-plain``. A kind of hook
-without its secret does not exist. Who is told of pushes is in ``[master.report]``, see
-``report_settings``.
+``user-NAME``, ``database`` (a password), and ``hook-github``, ``hook-gitlab``, ``hook-gitea``,
+``hook-plain``. A kind of hook without its secret does not exist. Who is told of pushes is in
+``[master.report]``, see ``report_settings``.
 """
 
 import os
@@ -48,8 +48,8 @@ ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
-_DAYS = ("keep-logs", "keep-builds")
-_WORDS = ("url", "path")
+_DAYS = ("keep-logs",)
+_WORDS = ("url", "path", "database")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,10 @@ class MasterSettings:
     receivers: tuple[Receiver, ...] = ()
     """Who is told of pushes."""
     keep_logs: int = 90
-    keep_builds: int = 365
+    """Days."""
+    database: str = ""
+    """Where Buildbot has its own data, without the password; empty for SQLite."""
+    database_password: str = field(default="", repr=False)
 
     @property
     def run_slots(self) -> tuple[str, ...]:
@@ -135,6 +138,7 @@ def read_master_settings(home: Path) -> MasterSettings:
         port=port,
         worker_port=_port(place, "worker-port", home, MasterSettings.worker_port),
         worker_password=_secret(home, "worker"),
+        database_password=_optional(home, "database"),
         users=users,
         passwords={user: _secret(home, f"user-{user}") for user in users},
         hooks={kind: found for kind in HOOKS if (found := _optional(home, f"hook-{kind}"))},
@@ -185,6 +189,10 @@ def _check(table: Any, where: str) -> None:
         elif key in _WORDS:
             if not isinstance(value, str):
                 raise BadInput(f"master.{key} wants a text, not {value!r}", where=where)
+            if key == "database" and not value.startswith("postgresql"):
+                raise BadInput(
+                    "master.database wants postgresql://…; without it, SQLite", where=where
+                )
         elif key == "users":
             _check_users(value, where)
         elif key == "remote":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline import __version__
 from pipeline.ports.files import write_bytes, write_text
-from pipeline.ports.master_home import LONGEST_LINE, twistd
+from pipeline.ports.master_home import LONGEST_LINE, log_of, twistd
 from pipeline.ports.remote_settings import slot_name
 from pipeline.ports.static_http import parse_address
 from pipeline.ports.workdir import Workdir
@@ -152,7 +152,7 @@ def prepare_worker(
         server=connection,
         line=LONGEST_LINE,
     )
-    write_text(root / "buildbot.tac", text)
+    write_text(root / "buildbot.tac", text + log_of(root))
     return home
 
 

@@ -106,6 +106,8 @@ def said_of(push: Push, ending: str) -> Said | None:
         return Said.PENDING
     if push.state is PushState.SUPERSEDED:
         return Said.SUPERSEDED
+    if push.state is PushState.REFUSED:
+        return Said.FAILED
     if push.run is None:
         return Said.TROUBLE if push.state is PushState.TROUBLE else Said.CANCELLED
     return _OF_ENDING.get(ending, Said.TROUBLE)

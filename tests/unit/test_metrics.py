@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.words.metrics import Family, Samples, by, exposition, one
 
 TOP = Path(__file__).resolve().parents[2]
+ALERTS = TOP / "ansible" / "roles" / "ostci" / "files" / "ostci-alerts.yml"
 
 
 def test_whatever_a_label_holds_comes_back() -> None:
@@ -43,7 +44,7 @@ def test_a_summary_is_one_family_and_what_is_empty_is_left_out() -> None:
 
 
 def test_the_rules_ask_for_figures_that_there_are() -> None:
-    rules = yaml.safe_load((TOP / "ansible" / "files" / "ostci-alerts.yml").read_text())
+    rules = yaml.safe_load((ALERTS).read_text())
     asked = " ".join(rule["expr"] for group in rules["groups"] for rule in group["rules"])
     source = (TOP / "pipeline" / "master" / "metrics.py").read_text()
     names = set(re.findall(r"ostci_(\w+)", asked))
