@@ -22,6 +22,7 @@ from twisted.python import log
 
 from pipeline.master.book import Book
 from pipeline.master.receivers import Refused, Telling, make_receiver
+from pipeline.master.run_steps import BEGIN
 from pipeline.master.scheduler import mark_of
 from pipeline.ports.ledger import Ledger
 from pipeline.words.push import Push
@@ -35,7 +36,7 @@ _REMEMBERED = 500
 
 
 class Reports(StateMixin, BuildbotService):
-    """Looks whenever a build begins or ends, and regularly."""
+    """Looks whenever a build is new, has begun or ends, and regularly."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,6 +68,9 @@ class Reports(StateMixin, BuildbotService):
         for event in ("new", "finished"):
             follow = yield self.master.mq.startConsuming(self._happened, ("builds", None, event))
             self._following.append(follow)
+        # When a build is new, its push still waits: it runs once the first step has said so.
+        follow = yield self.master.mq.startConsuming(self._step, ("steps", None, "finished"))
+        self._following.append(follow)
         self._loop = task.LoopingCall(self.look)
         self._loop.start(self.book.settings.reconcile, now=True)
 
@@ -85,6 +89,10 @@ class Reports(StateMixin, BuildbotService):
 
     def _happened(self, _key: Any, _message: Any) -> None:
         self.look()
+
+    def _step(self, _key: Any, step: Mapping[str, Any]) -> None:
+        if step["name"] == BEGIN:
+            self.look()
 
     @defer.inlineCallbacks
     def look(self) -> Any:

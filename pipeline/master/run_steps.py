@@ -31,6 +31,7 @@ from pipeline.words.errors import BadInput, Failed
 from pipeline.words.push import Push, PushState
 from pipeline.words.run import RunEnding
 
+BEGIN = "begin"
 RUN = util.Property("run")
 PUSH = util.Property("push")
 _MARGIN_S = 300
@@ -63,7 +64,7 @@ class Begin(BuildStep):
     def __init__(self, *, book: Book, **kwargs: Any) -> None:
         self.book = book
         self.told = ""
-        super().__init__(name="begin", haltOnFailure=True, **kwargs)
+        super().__init__(name=BEGIN, haltOnFailure=True, **kwargs)
 
     @defer.inlineCallbacks
     def run(self) -> Any:

@@ -302,12 +302,15 @@ def test_a_root_has_one_process(driver: Hypervisor) -> None:
 
 _KILLED = """
 import select
+import signal
 import sys
 from pathlib import Path
 from pipeline.ports.domain import hypervisor
 from pipeline.ports.log import Log
 from tests import bare
 root, into = map(Path, sys.argv[1:])
+# What a shell starts in the background ignores it, and so does all below.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with hypervisor("qemu:///embed", root, log=Log()) as driver:
     with driver.start(bare.spec(into)) as machine:
         bare.wait_for_line(machine, "UP")
