@@ -6,11 +6,17 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.cli.host_verbs import HOST_VERBS
+from pipeline.cli.verb_options import (
+    Parser,
+    Verb,
+    json_option,
+    no_options,
+    part_options,
+    run_option,
+    wait_option,
+)
 from pipeline.cli.worker_verbs import WORKER_VERBS
-
-Parser = argparse.ArgumentParser
-_Options = Callable[[Parser], None]
-_VIA = ("poll", "hook", "force", "base", "manifest", "try")
 
 
 def build_parser(version: str) -> Parser:
@@ -28,7 +34,7 @@ def build_parser(version: str) -> Parser:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for name, module, words, example, options in (*_VERBS, *WORKER_VERBS):
+    for name, module, words, example, options in VERBS:
         verb = verbs.add_parser(
             name,
             help=words,
@@ -49,24 +55,6 @@ def _late(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     return handler
 
 
-def _json(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON for a program")
-
-
-def _run_of(parser: Parser) -> None:
-    parser.add_argument("--run", metavar="VERSION", help="the run to work in (the last one)")
-
-
-def _wait(parser: Parser) -> None:
-    parser.add_argument(
-        "--wait",
-        type=float,
-        metavar="SECONDS",
-        help="how long to wait for another ostci that holds what is wanted (not at all), and for"
-        " earlier runs to compose (a day)",
-    )
-
-
 def _init(parser: Parser) -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("manifest", type=Path)
@@ -74,11 +62,7 @@ def _init(parser: Parser) -> None:
 
 def _check(parser: Parser) -> None:
     parser.add_argument("manifest", type=Path, nargs="?", help="the work directory's by default")
-    _json(parser)
-
-
-def _nothing(_parser: Parser) -> None:
-    return
+    json_option(parser)
 
 
 def _base(parser: Parser) -> None:
@@ -87,9 +71,9 @@ def _base(parser: Parser) -> None:
 
 
 def _stage(parser: Parser) -> None:
-    _run_of(parser)
-    _wait(parser)
-    _json(parser)
+    run_option(parser)
+    wait_option(parser)
+    json_option(parser)
 
 
 def _resolve(parser: Parser) -> None:
@@ -126,8 +110,8 @@ def _force(parser: Parser) -> None:
 
 
 def _plan(parser: Parser) -> None:
-    _run_of(parser)
-    _json(parser)
+    run_option(parser)
+    json_option(parser)
     parser.add_argument("--resolve", action="store_true", help="resolve first, as a run would")
 
 
@@ -163,8 +147,8 @@ def _disk(parser: Parser) -> None:
 
 def _version(parser: Parser) -> None:
     parser.add_argument("version", help="the run, such as 20261124.0")
-    _wait(parser)
-    _json(parser)
+    wait_option(parser)
+    json_option(parser)
 
 
 def _end(parser: Parser) -> None:
@@ -192,8 +176,8 @@ def _run(parser: Parser) -> None:
         "--offline", action="store_true", help="fetch nothing; what is not here is told"
     )
     parser.add_argument("--push", type=int, metavar="ID", help="for a push, as ostci pushes has it")
-    _wait(parser)
-    _json(parser)
+    wait_option(parser)
+    json_option(parser)
 
 
 def _try(parser: Parser) -> None:
@@ -216,45 +200,9 @@ def _try(parser: Parser) -> None:
     parser.add_argument(
         "--user", metavar="NAME", help="a developer there (you); $OSTCI_PASSWORD has the password"
     )
-    _parts(parser)
-    _wait(parser)
-    _json(parser)
-
-
-def _parts(parser: Parser) -> None:
-    parser.add_argument(
-        "--target", action="append", default=[], metavar="NAME", help="only this target (all)"
-    )
-    parser.add_argument(
-        "--suite", action="append", default=[], metavar="NAME", help="only this suite (the gate's)"
-    )
-
-
-def _push(parser: Parser) -> None:
-    parser.add_argument("component", help="a component, base, manifest or patches")
-    parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
-    parser.add_argument("--via", default="force", choices=_VIA, help="how it came to be known")
-    parser.add_argument("--note", default="", metavar="TEXT", help="why")
-    parser.add_argument("--by", default="", metavar="WHO", help="who wants it")
-    parser.add_argument(
-        "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
-    )
-    _parts(parser)
-    _json(parser)
-
-
-def _pushes(parser: Parser) -> None:
-    parser.add_argument("--open", action="store_true", help="only those without an ending")
-    parser.add_argument("-n", "--number", type=int, default=20, help="how many to list")
-    _json(parser)
-
-
-def _watch(parser: Parser) -> None:
-    parser.add_argument("--once", action="store_true", help="look once, and end")
-    parser.add_argument(
-        "--every", type=float, default=60.0, metavar="SECONDS", help="how long a round takes"
-    )
-    _json(parser)
+    part_options(parser)
+    wait_option(parser)
+    json_option(parser)
 
 
 def _show(parser: Parser) -> None:
@@ -264,31 +212,31 @@ def _show(parser: Parser) -> None:
         default="manifest",
         help="manifest, snapshot, refs, a run (20261124.0), a tree (x86_64-runtime), ref or commit",
     )
-    _run_of(parser)
-    _json(parser)
+    run_option(parser)
+    json_option(parser)
 
 
 def _log(parser: Parser) -> None:
     parser.add_argument("version", nargs="?", help="a run: print its log; none: list the runs")
     parser.add_argument("--component", metavar="NAME", help="this component's build log")
     parser.add_argument("-n", "--number", type=int, default=20, help="how many runs to list")
-    _json(parser)
+    json_option(parser)
 
 
 def _diff(parser: Parser) -> None:
     parser.add_argument("a", help="a tree, ref, commit or run")
     parser.add_argument("b")
-    _json(parser)
+    json_option(parser)
 
 
 def _where(parser: Parser) -> None:
     parser.add_argument("component", metavar="COMPONENT[@REVISION]")
-    _json(parser)
+    json_option(parser)
 
 
 def _shell(parser: Parser) -> None:
     parser.add_argument("component")
-    _run_of(parser)
+    run_option(parser)
     parser.add_argument("command", nargs="*", help="instead of an interactive shell")
 
 
@@ -301,50 +249,7 @@ def _serve(parser: Parser) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", help="127.0.0.1:8080 by default")
 
 
-def _up(parser: Parser) -> None:
-    parser.add_argument(
-        "--dir", type=Path, help="where master and worker live (buildbot/ of the work directory)"
-    )
-    parser.add_argument("--port", type=int, default=8010, help="of the page; 0: any that is free")
-    parser.add_argument(
-        "--worker-port", type=int, default=9989, help="of the worker; 0: any that is free"
-    )
-
-
-def _doctor(parser: Parser) -> None:
-    parser.add_argument("--no-boot", action="store_true", help="do not boot the probe machine")
-    _json(parser)
-
-
-def _clean(parser: Parser) -> None:
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would go")
-    parser.add_argument("--keep", type=int, default=20, metavar="N", help="runs to keep")
-    _wait(parser)
-
-
-def _backup(parser: Parser) -> None:
-    parser.add_argument("directory", type=Path, help="best on another disk; brought up to date")
-    parser.add_argument("--no-fsck", action="store_true", help="do not read all of it at the end")
-    _wait(parser)
-
-
-def _restore(parser: Parser) -> None:
-    parser.add_argument("backup", type=Path, help="what ostci backup made")
-    parser.add_argument("directory", type=Path, help="the new work directory")
-
-
-def _key(parser: Parser) -> None:
-    parser.add_argument(
-        "what",
-        nargs="?",
-        default="list",
-        choices=("list", "rotate", "retire"),
-        help="rotate: a new key signs, too; retire: the newest alone signs",
-    )
-    _wait(parser)
-
-
-_VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
+_CHAIN_VERBS: tuple[Verb, ...] = (
     (
         "init",
         "basics",
@@ -364,7 +269,7 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "basics",
         "print the JSON schema of manifests, for editors",
         "ostci schema > manifest.schema.json",
-        _nothing,
+        no_options,
     ),
     (
         "run",
@@ -379,27 +284,6 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "try what is not pushed yet: a run that goes the whole way and promotes nothing",
         "ostci -C work try zlib=../zlib",
         _try,
-    ),
-    (
-        "watch",
-        "watching",
-        "look where branches are, and record what was pushed",
-        "ostci -C work watch --once",
-        _watch,
-    ),
-    (
-        "push",
-        "push_verbs",
-        "record a push by hand, as a forced run of what it names",
-        "ostci -C work push zlib --after 1a2b3c4 --rebuild zlib",
-        _push,
-    ),
-    (
-        "pushes",
-        "push_verbs",
-        "list pushes and what became of them",
-        "ostci -C work pushes --open",
-        _pushes,
     ),
     ("base", "stage_verbs", "import the base, in a new run", "ostci -C work base", _base),
     (
@@ -497,46 +381,6 @@ _VERBS: tuple[tuple[str, str, str, str, _Options], ...] = (
         "ostci -C work serve --address 127.0.0.1:8080",
         _serve,
     ),
-    (
-        "up",
-        "up",
-        "bring up a Buildbot master and its worker, and keep them up",
-        "ostci -C work up --port 8010",
-        _up,
-    ),
-    (
-        "backup",
-        "backup",
-        "copy ledger, commits, keys, secrets and runs to another place",
-        "ostci -C work backup /mnt/ostci-backup",
-        _backup,
-    ),
-    (
-        "restore",
-        "backup",
-        "make a work directory of a backup",
-        "ostci restore /mnt/ostci-backup work",
-        _restore,
-    ),
-    (
-        "key",
-        "keys",
-        "list the signing keys, or change from one to the next",
-        "ostci -C work key rotate",
-        _key,
-    ),
-    (
-        "doctor",
-        "basics",
-        "try every prerequisite, check the one rule, and print what mends it",
-        "ostci doctor",
-        _doctor,
-    ),
-    (
-        "clean",
-        "serving",
-        "remove what no policy keeps",
-        "ostci -C work clean --dry-run --keep 10",
-        _clean,
-    ),
 )
+
+VERBS = (*_CHAIN_VERBS, *HOST_VERBS, *WORKER_VERBS)

@@ -12,13 +12,13 @@ import pytest
 from pipeline.cli.house import find_root, init, read_settings
 from pipeline.cli.main import guarded, run
 from pipeline.cli.terminal import TerminalSink, live, size_text
-from pipeline.cli.verbs import _VERBS, build_parser
+from pipeline.cli.verbs import VERBS, build_parser
 from pipeline.ports.log import Level, Log
 from pipeline.words.errors import BadInput, Problem
 from tests.repos import wait_until
 
 
-@pytest.mark.parametrize("verb", [entry[0] for entry in _VERBS])
+@pytest.mark.parametrize("verb", [entry[0] for entry in VERBS])
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         build_parser("1").parse_args([verb, "--help"])
@@ -26,9 +26,9 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert "example: ostci" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", [entry[0] for entry in _VERBS if entry[0] != "init"])
+@pytest.mark.parametrize("verb", [entry[0] for entry in VERBS if entry[0] != "init"])
 def test_an_example_parses(verb: str) -> None:
-    example = next(entry[3] for entry in _VERBS if entry[0] == verb)
+    example = next(entry[3] for entry in VERBS if entry[0] == verb)
     words = example.split(" > ")[0].split()[1:]
     assert build_parser("1").parse_args(words).handler is not None
 
