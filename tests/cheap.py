@@ -13,12 +13,16 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.cli.house import init
 from pipeline.ports import process
+from pipeline.words.push import Push
+from pipeline.words.run import place_of
 from tests.repos import GitRepo, wait_until
 from tests.work import TOP, Work, kill_all
 
@@ -63,7 +67,7 @@ class Cheap(Work):
                 link.type, link.linkname = tarfile.SYMTYPE, to
                 archive.addfile(link)
 
-    def _manifest(self, names: tuple[str, ...]) -> dict[str, object]:
+    def _manifest(self, names: tuple[str, ...]) -> dict[str, Any]:
         commands = ["sh ./build.sh"]
         return {
             "osname": OSNAME,
@@ -170,3 +174,20 @@ class Cheap(Work):
     def processes_below(self, pid: int) -> list[tuple[int, str]]:
         """List all that a process has started, and it itself, whatever session they are in."""
         return [(pid, process.start_time(pid)), *process.descendants(pid)]
+
+    def check_line(self, pushes: Sequence[Push]) -> None:
+        """Check that each push has a run and a commit on ``compose`` of its own, in push order."""
+        runs = [str(push.run) for push in pushes]
+        assert sorted(set(runs), key=place_of) == runs, runs
+        commits = list(self.house().repo.history(f"{OSNAME}/compose/{TREE}"))[::-1]
+        assert [info.metadata["version"] for info in commits] == runs, pushes
+        for push, info in zip(pushes, commits, strict=True):
+            found = json.loads(str(info.metadata["ostci.components"]))
+            assert found[push.component] == push.after, push
+
+
+class CheapByCommit(Cheap):
+    """The same, of which every git commit is a push."""
+
+    def _manifest(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {**super()._manifest(names), "unit": "commit"}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kill a master, its worker or their supervisor at some instant, and check that nothing is lost."""
 
-import json
 import os
 import random
 import signal
@@ -12,8 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.words.push import Push, PushState
-from pipeline.words.run import place_of
-from tests.cheap import Cheap
+from tests.cheap import CheapByCommit
 from tests.masters import Up
 
 VICTIMS = ("master", "worker", "supervisor")
@@ -35,9 +33,7 @@ class MasterKilling:
     """A real master over the cheapest OS, for the length of a ``with``."""
 
     def __init__(self, root: Path) -> None:
-        self.work = Cheap(root, one=0.0, two=0.0)
-        path = root / "cheap.yaml"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "unit": "commit"}))
+        self.work = CheapByCommit(root, one=0.0, two=0.0)
         self.up = Up(root, work=self.work, poll=1, reconcile=2, slots=2, runs=3, attempts=9)
         self.number = 0
         self._whole_s = 10.0
@@ -94,9 +90,4 @@ class MasterKilling:
 
     def _check(self, pushes: list[Push]) -> None:
         assert {push.state for push in pushes} == {PushState.DONE}, pushes
-        runs = [str(push.run) for push in self._pushes()]
-        assert sorted(set(runs), key=place_of) == runs, runs
-        assert self.work.line() == runs, (self.work.line(), self._pushes())
-        commits = list(self.work.house().repo.history("cheap/compose/x86_64-runtime"))[::-1]
-        for push, info in zip(self._pushes(), commits, strict=True):
-            assert json.loads(str(info.metadata["ostci.components"]))[push.component] == push.after
+        self.work.check_line(self._pushes())

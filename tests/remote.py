@@ -18,6 +18,7 @@ from pipeline.ports.master_home import free_port
 from pipeline.ports.master_settings import write_secret
 from pipeline.ports.process import descendants
 from pipeline.ports.remote_settings import slot_name
+from pipeline.ports.worker_home import WorkerHome, prepare_worker
 from tests.masters import Up
 from tests.work import TOP, is_alive
 
@@ -199,3 +200,20 @@ def liar(folder: Path, spoil: str) -> str:
 def names(builds: Sequence[dict[str, Any]]) -> list[str]:
     """List who did these builds."""
     return [str(build["props"]["workername"]) for build in builds]
+
+
+def prepare_anvil(root: Path, password: str) -> WorkerHome:
+    """Make the home of a worker ``anvil`` that is given its jobs by hand."""
+    path = root / "password"
+    path.touch(mode=0o600)
+    path.write_text(password)
+    server = "127.0.0.1:1"
+    return prepare_worker(
+        root / "home",
+        name="anvil",
+        server=server,
+        password_file=path,
+        ca=None,
+        slots=1,
+        room=0,
+    )

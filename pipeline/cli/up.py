@@ -122,7 +122,7 @@ def do_up(options: argparse.Namespace) -> int:
     place: Path = (options.dir or root / "buildbot").resolve()
     port, worker_port = (given or free_port() for given in (options.port, options.worker_port))
     place.mkdir(parents=True, exist_ok=True)
-    with lock(place / "up.lock", what="ostci up", wait_s=0), _gently_stopped():
+    with lock(place / "up.lock", what="ostci up", wait_s=0), gently_stopped():
         with house.log.step("prepare"):
             home = prepare(place, work=root, port=port, worker_port=worker_port, log=house.log)
         # Else one would answer that is not ours, and ours would be started again for ever.
@@ -133,8 +133,8 @@ def do_up(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _gently_stopped() -> Iterator[None]:
-    """Let Ctrl-C and TERM end the ``with`` without killing first: the master puts work back."""
+def gently_stopped() -> Iterator[None]:
+    """Let Ctrl-C and TERM end the ``with`` without killing first: work is put back."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -7,16 +7,12 @@ again and again, and connects anew when it has become fit.
 """
 
 import argparse
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from pipeline import __version__
-from pipeline.cli.up import Kept
+from pipeline.cli.up import Kept, gently_stopped
 from pipeline.ports.files import lock
 from pipeline.ports.log import Log
 from pipeline.ports.master_home import environment, twistd
@@ -41,7 +37,7 @@ def do_worker(options: argparse.Namespace) -> int:
     root: Path = options.dir.resolve()
     ca = None if options.ca is None else options.ca.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    with lock(root / "worker.lock", what="ostci worker", wait_s=0), _gently_stopped():
+    with lock(root / "worker.lock", what="ostci worker", wait_s=0), gently_stopped():
         home = prepare_worker(
             root,
             name=options.name,
@@ -109,19 +105,3 @@ def _examine(home: WorkerHome, options: argparse.Namespace, log: Log) -> Capabil
 
 def _room(options: argparse.Namespace) -> int:
     return int(options.room * GIB)
-
-
-@contextmanager
-def _gently_stopped() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    except KeyboardInterrupt:
-        return
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,12 +5,11 @@
 gives these one after the other, and so can a person.
 """
 
-import argparse
 from pathlib import Path
 
+from pipeline.cli.verb_options import Parser, Verb
 from pipeline.words.fitness import Pool
 
-Parser = argparse.ArgumentParser
 _MOST = 2048 * 1024**2
 
 
@@ -94,7 +93,7 @@ def _dock(parser: Parser) -> None:
     parser.add_argument("--dir", type=Path, help="where the master lives (buildbot/master)")
 
 
-WORKER_VERBS = (
+WORKER_VERBS: tuple[Verb, ...] = (
     (
         "worker",
         "worker",

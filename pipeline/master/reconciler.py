@@ -12,11 +12,9 @@ from typing import Any
 
 from buildbot.data.resultspec import Filter
 from buildbot.process.results import CANCELLED
-from buildbot.util.service import BuildbotService
-from twisted.internet import defer, task
-from twisted.python import log
+from twisted.internet import defer
 
-from pipeline.master.book import Book
+from pipeline.master.regular import Regular
 from pipeline.master.scheduler import PUSHES, mark_of, push_of
 from pipeline.ports.ledger import Ledger
 from pipeline.words.push import Push, PushState, to_start
@@ -24,51 +22,10 @@ from pipeline.words.push import Push, PushState, to_start
 NAME = "reconciler"
 
 
-class Reconciler(BuildbotService):
+class Reconciler(Regular):
     """Looks at start, regularly, and whenever a push was written down."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lock = defer.DeferredLock()
-        self._loop: task.LoopingCall | None = None
-        self.book: Book | None = None
-
-    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
-        """Take up new settings."""
-        self.book = book
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
-            self._begin()
-        return defer.succeed(None)
-
-    @defer.inlineCallbacks
-    def startService(self) -> Any:  # noqa: N802
-        """Begin to look, once the master is there."""
-        yield super().startService()
-        self._begin()
-
-    @defer.inlineCallbacks
-    def stopService(self) -> Any:  # noqa: N802
-        """Stop looking, when the look that goes on is over."""
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
-        yield self._lock.run(defer.succeed, None)
-        yield super().stopService()
-        if self.book is not None:
-            self.book.close()
-
-    def _begin(self) -> None:
-        assert self.book is not None
-        self._loop = task.LoopingCall(self.look)
-        self._loop.start(self.book.settings.reconcile, now=True)
-
-    @defer.inlineCallbacks
-    def look(self) -> Any:
-        """Start what is due; an error is told, and the next look tries again."""
-        try:
-            yield self._lock.run(self._look)
-        except Exception as error:
-            log.err(error, "pushes could not be looked at; the next look tries again")
+    what = "pushes could not be looked at"
 
     @defer.inlineCallbacks
     def _look(self) -> Any:

@@ -15,13 +15,13 @@ from typing import Any
 
 from buildbot.data.resultspec import Filter
 from buildbot.reporters.utils import getURLForBuild
-from buildbot.util.service import BuildbotService
 from buildbot.util.state import StateMixin
 from twisted.internet import defer, reactor, task
 from twisted.python import log
 
 from pipeline.master.book import Book
 from pipeline.master.receivers import Refused, Telling, make_receiver
+from pipeline.master.regular import Regular
 from pipeline.master.run_steps import BEGIN
 from pipeline.master.scheduler import mark_of
 from pipeline.ports.ledger import Ledger
@@ -35,25 +35,24 @@ _REMEMBERED = 500
 """So many of the newest pushes are looked at."""
 
 
-class Reports(StateMixin, BuildbotService):
+class Reports(StateMixin, Regular):
     """Looks whenever a build is new, has begun or ends, and regularly."""
+
+    what = "reports could not be made"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lock = defer.DeferredLock()
-        self._loop: task.LoopingCall | None = None
         self._following: list[Any] = []
         self._told: dict[int, str] | None = None
         self._telling: dict[int, str] = {}
-        self.book: Book | None = None
         self.osname = ""
         self.lines: list[Line] = []
 
-    def reconfigService(self, *, book: Book, osname: str) -> Any:  # noqa: N802
+    def reconfigService(self, *, book: Book, osname: str = "") -> Any:  # noqa: N802
         """Take up new settings; what is being told goes on."""
-        self.book, self.osname = book, osname
+        self.osname = osname
         self.lines = [Line(make_receiver(one)) for one in book.settings.receivers]
-        return defer.succeed(None)
+        return super().reconfigService(book=book)
 
     @property
     def failures(self) -> Mapping[str, int]:
@@ -63,16 +62,13 @@ class Reports(StateMixin, BuildbotService):
     @defer.inlineCallbacks
     def startService(self) -> Any:  # noqa: N802
         """Begin to follow builds."""
-        yield super().startService()
-        assert self.book is not None
         for event in ("new", "finished"):
             follow = yield self.master.mq.startConsuming(self._happened, ("builds", None, event))
             self._following.append(follow)
         # When a build is new, its push still waits: it runs once the first step has said so.
         follow = yield self.master.mq.startConsuming(self._step, ("steps", None, "finished"))
         self._following.append(follow)
-        self._loop = task.LoopingCall(self.look)
-        self._loop.start(self.book.settings.reconcile, now=True)
+        yield super().startService()
 
     @defer.inlineCallbacks
     def stopService(self) -> Any:  # noqa: N802
@@ -80,12 +76,7 @@ class Reports(StateMixin, BuildbotService):
         for follow in self._following:
             yield follow.stopConsuming()
         self._following = []
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
-        yield self._lock.run(defer.succeed, None)
         yield super().stopService()
-        if self.book is not None:
-            self.book.close()
 
     def _happened(self, _key: Any, _message: Any) -> None:
         self.look()
@@ -93,14 +84,6 @@ class Reports(StateMixin, BuildbotService):
     def _step(self, _key: Any, step: Mapping[str, Any]) -> None:
         if step["name"] == BEGIN:
             self.look()
-
-    @defer.inlineCallbacks
-    def look(self) -> Any:
-        """Tell what is due; an error is told, and the next look tries again."""
-        try:
-            yield self._lock.run(self._look)
-        except Exception as error:
-            log.err(error, "reports could not be made; the next look tries again")
 
     @defer.inlineCallbacks
     def _look(self) -> Any:

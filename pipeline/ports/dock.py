@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from pipeline.ports.filez import CONFIG, filez
 from pipeline.ports.log import Log
-from pipeline.ports.static_http import is_loopback, parse_address
+from pipeline.ports.static_http import answering, is_loopback, parse_address
 from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import BadInput, Trouble
 
@@ -73,15 +72,8 @@ def docking(
             server.tls = context
     except OSError as error:
         raise Trouble(f"cannot listen on {address}: {error.strerror or error}") from error
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-    thread.start()
-    scheme = "http" if certificate is None else "https"
-    try:
-        yield f"{scheme}://{host}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(server, host) as place:
+        yield f"{'http' if certificate is None else 'https'}://{place}"
 
 
 class _Server(ThreadingHTTPServer):

@@ -87,11 +87,18 @@ def serving(address: str, site: Site, *, log: Log) -> Iterator[str]:
             f"cannot listen on {address}: {error.strerror or error}",
             hint="choose another one: ostci serve --address 127.0.0.1:8081",
         ) from error
+    with answering(server, host) as place:
+        yield f"http://{place}"
+
+
+@contextmanager
+def answering(server: ThreadingHTTPServer, host: str) -> Iterator[str]:
+    """Answer requests for the length of the ``with``; tells ``HOST:PORT`` as a URL has it."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
     thread.start()
     shown = f"[{host}]" if ":" in host else host
     try:
-        yield f"http://{shown}:{server.server_address[1]}"
+        yield f"{shown}:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

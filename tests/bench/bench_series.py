@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.words.push import Push, PushState
-from pipeline.words.run import place_of
 from tests.bench.frame import Row
-from tests.cheap import Cheap
+from tests.cheap import CheapByCommit
 from tests.masters import Up
 
 MANIFEST = Path(__file__).parents[1] / "data" / "gnome-continuous-manifest.json"
@@ -25,14 +24,14 @@ _FIRST_S = 3600.0
 _ALL_S = 3600.0
 
 
-class Series(Cheap):
+class Series(CheapByCommit):
     """A component for each of the original's, under its name, in its order."""
 
-    def _manifest(self, names: tuple[str, ...]) -> dict[str, object]:
-        made: dict[str, Any] = super()._manifest(names)
+    def _manifest(self, names: tuple[str, ...]) -> dict[str, Any]:
+        made = super()._manifest(names)
         for component in made["components"]:
             del component["depends"]  # the original's rule: each may use all before it
-        return {**made, "unit": "commit"}
+        return made
 
 
 def bench(scratch: Path) -> Iterator[Row]:
@@ -79,9 +78,4 @@ def _check(up: Up, work: Series, chosen: list[str]) -> None:
     pushes = _pushes(up)
     assert {push.state for push in pushes} == {PushState.DONE}
     assert sorted(push.component for push in pushes[1:]) == sorted(chosen)
-    runs = [str(push.run) for push in pushes]
-    assert sorted(set(runs), key=place_of) == runs
-    assert work.line() == runs
-    commits = list(work.house().repo.history("cheap/compose/x86_64-runtime"))[::-1]
-    for push, info in zip(pushes, commits, strict=True):
-        assert json.loads(str(info.metadata["ostci.components"]))[push.component] == push.after
+    work.check_line(pushes)

@@ -17,11 +17,11 @@ from pipeline.ports.dock import docking
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.worker_book import WorkerBook
-from pipeline.ports.worker_home import prepare_worker
 from pipeline.words.records import to_json
 from pipeline.words.refs import Part
 from pipeline.words.wish import Trial, Wish
 from tests.cheap import Cheap
+from tests.remote import prepare_anvil
 from tests.work import Said, run_ostci
 
 pytestmark = pytest.mark.slow
@@ -38,18 +38,7 @@ class Away:
         self.master.ostci("resolve")
         self.workdir = self.master.house().workdir
         (self.version,) = self.workdir.versions()
-        password = root / "password"
-        password.touch(mode=0o600)
-        password.write_text("of anvil\n")
-        home = prepare_worker(
-            root / "home",
-            name="anvil",
-            server="127.0.0.1:1",
-            password_file=password,
-            ca=None,
-            slots=1,
-            room=0,
-        )
+        home = prepare_anvil(root, "of anvil\n")
         self.worker = home.workdir.root
         self.offer = root / "offer.tar"
         self.log = Log()

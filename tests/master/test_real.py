@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.words.push import Push, PushState
-from pipeline.words.run import place_of
-from tests.cheap import Cheap
+from tests.cheap import Cheap, CheapByCommit
 from tests.masters import Up
 from tests.work import TINY, Work
 
@@ -79,14 +78,6 @@ def watched(up: Up, component: str) -> bool:
     return any(url.endswith(f"/{component}") for url, _ in up.ledger.pushes.heads())
 
 
-def cheap(root: Path, **seconds: float) -> Cheap:
-    """Lay out the cheapest OS, of which every git commit is a push."""
-    work = Cheap(root, **seconds)
-    path = root / "cheap.yaml"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "unit": "commit"}))
-    return work
-
-
 def composed(up: Up) -> list[str]:
     """List the runs that have composed."""
     runs = [push.run for push in up.ledger.pushes.newest(9)]
@@ -96,13 +87,7 @@ def composed(up: Up) -> list[str]:
 
 def check_line(up: Up, work: Cheap, pushes: list[Push]) -> None:
     """Check that each push has a run of its own, in push order, and one commit on ``compose``."""
-    runs = [str(push.run) for push in pushes]
-    assert sorted(runs, key=place_of) == runs
-    assert len(set(runs)) == len(runs)
-    assert work.line() == runs
-    history = list(work.house().repo.history("cheap/compose/x86_64-runtime"))[::-1]
-    for push, info in zip(pushes, history, strict=True):
-        assert json.loads(str(info.metadata["ostci.components"]))[push.component] == push.after
+    work.check_line(pushes)
     mine: list[dict[str, Any]] = up.builds()
     for push in pushes:
         builds = [build for build in mine if build["props"].get("push") == push.id]
@@ -112,7 +97,7 @@ def check_line(up: Up, work: Cheap, pushes: list[Push]) -> None:
 
 
 def test_a_burst_is_a_run_and_a_commit_each_though_all_is_killed(tmp_path: Path) -> None:
-    work = cheap(tmp_path, one=0.0, two=0.0)
+    work = CheapByCommit(tmp_path, one=0.0, two=0.0)
     with Up(tmp_path, work=work, poll=2, reconcile=2, slots=2, runs=3, attempts=5) as up:
         up.wait(lambda: watched(up, "two"), "all repositories were seen")
         for number in range(5):

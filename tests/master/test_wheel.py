@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.ports.dock import docking
 from pipeline.ports.log import Log
-from pipeline.ports.worker_home import prepare_worker
 from tests.cheap import Cheap
+from tests.remote import prepare_anvil
 from tests.work import TOP
 
 pytestmark = pytest.mark.slow
@@ -64,18 +64,7 @@ def test_what_the_wheel_has_is_all_that_a_worker_needs(installed: Path, tmp_path
     workdir = master.house().workdir
     (version,) = workdir.versions()
     master.ostci("assign", "build", "one", "--run", version)
-    password = tmp_path / "password"
-    password.touch(mode=0o600)
-    password.write_text("word")
-    home = prepare_worker(
-        tmp_path / "home",
-        name="anvil",
-        server="127.0.0.1:1",
-        password_file=password,
-        ca=None,
-        slots=1,
-        room=0,
-    )
+    home = prepare_anvil(tmp_path, "word")
     env = {
         "PATH": f"{installed}:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(tmp_path),
