@@ -120,6 +120,10 @@ class Up:
         os.kill(pid, signal.SIGKILL)
         self.wait(lambda: not Path(f"/proc/{pid}").exists(), f"{name} is dead")
 
+    def log_of(self, name: str) -> str:
+        """Read the log of the ``master`` or the ``worker``."""
+        return (self.home / name / "twistd.log").read_text(errors="replace")
+
     @property
     def url(self) -> str:
         """The address of the page."""

@@ -18,5 +18,5 @@ def house_services(settings: MasterSettings, osname: str) -> list[Any]:
     return [
         Reports(name=REPORTS, book=Book(settings), osname=osname),
         Metrics(name=METRICS, book=Book(settings)),
-        Pruning(name=PRUNING, keep_logs=settings.keep_logs),
+        Pruning(name=PRUNING, book=Book(settings)),
     ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A service that looks at the ledger at its start, regularly and when it is told to."""
 
+from collections.abc import Callable
 from typing import Any
 
 from buildbot.util.service import BuildbotService
@@ -57,6 +58,10 @@ class Regular(BuildbotService):
             yield self._lock.run(self._look)
         except Exception as error:
             log.err(error, f"{self.what}; the next look tries again")
+
+    def alone(self, what: Callable[[], Any]) -> Any:
+        """Do something while nothing is looked at."""
+        return self._lock.run(what)
 
     def _look(self) -> Any:
         raise NotImplementedError

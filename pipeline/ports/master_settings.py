@@ -15,6 +15,8 @@ people::
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
     keep-logs = 90      # days that Buildbot keeps the logs of builds; runs have their own
+    keep-builds = 365   # days that it keeps builds and changes; the ledger keeps how runs ended
+    keep-newest = 50    # builds of each component and suite that it keeps, however old
     database = "postgresql:///buildbot"   # Buildbot's own; SQLite in its directory by default
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
@@ -48,7 +50,7 @@ ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
-_DAYS = ("keep-logs",)
+_KEPT = ("keep-logs", "keep-builds", "keep-newest")
 _WORDS = ("url", "path", "database")
 
 
@@ -82,7 +84,10 @@ class MasterSettings:
     receivers: tuple[Receiver, ...] = ()
     """Who is told of pushes."""
     keep_logs: int = 90
-    """Days."""
+    keep_builds: int = 365
+    """Days, as ``keep_logs``."""
+    keep_newest: int = 50
+    """Builds of each builder, also of virtual ones."""
     database: str = ""
     """Where Buildbot has its own data, without the password; empty for SQLite."""
     database_password: str = field(default="", repr=False)
@@ -127,7 +132,7 @@ def read_master_settings(home: Path) -> MasterSettings:
             where=str(work / "ostci.toml"),
             secret=lambda name: _secret(home, name),
         )
-    given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
+    given |= {key.replace("-", "_"): table[key] for key in _KEPT if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
@@ -183,7 +188,7 @@ def _check(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise BadInput("master is a table: [master]", where=where)
     for key, value in table.items():
-        if key in (*_NUMBERS, *_DAYS):
+        if key in (*_NUMBERS, *_KEPT):
             if type(value) is not int or value < 1:
                 raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
         elif key in _WORDS:
@@ -200,7 +205,7 @@ def _check(table: Any, where: str) -> None:
         elif key == "report":
             check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "remote", "report"))
+            known = ", ".join((*_NUMBERS, *_KEPT, *_WORDS, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 
