@@ -24,19 +24,28 @@ class OldRows:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def drop_logs(self, connection: Connection, before: int) -> int:
-        """Empty some logs of steps that began before, and mark them so; tells how many."""
+    def drop_logs(
+        self, connection: Connection, *, after: int, before: int
+    ) -> tuple[int, int | None]:
+        """Empty some logs of steps that began before, and mark them as Buildbot's janitor does.
+
+        Tells how many, and from where to go on; None: the others are younger. ``after`` is an id.
+        """
         logs, steps, chunks = self._model.logs, self._model.steps, self._model.logchunks
-        old = (
-            select(logs.c.id)
+        some = (
+            select(logs.c.id, logs.c.type, steps.c.started_at)
             .join(steps, steps.c.id == logs.c.stepid)
-            .where(steps.c.started_at < before, logs.c.type != "d")
+            .where(logs.c.id > after)
+            .order_by(logs.c.id)
             .limit(LOGS)
         )
-        found = list(connection.execute(old).scalars())
-        connection.execute(delete(chunks).where(chunks.c.logid.in_(found)))
-        connection.execute(update(logs).where(logs.c.id.in_(found)).values(type="d"))
-        return len(found)
+        rows = list(connection.execute(some))
+        old = [row for row in rows if row.started_at is not None and row.started_at < before]
+        full = [row.id for row in old if row.type != "d"]
+        connection.execute(delete(chunks).where(chunks.c.logid.in_(full)))
+        connection.execute(update(logs).where(logs.c.id.in_(full)).values(type="d"))
+        # Numbers are given in the order of time, but for what begins at once.
+        return len(full), rows[-1].id if old else None
 
     def kept_alive(self, connection: Connection, marks: Iterable[str]) -> frozenset[int]:
         """Tell the buildsets that go on or have one of these marks, and all they asked for."""

@@ -69,7 +69,7 @@ class Pruning(BuildbotService):
         now = int(time.time())
         before = now - settings.keep_builds * _DAY_S
         try:
-            logs = yield self._all(rows.drop_logs, now - settings.keep_logs * _DAY_S)
+            logs = yield self._drop_logs(rows, now - settings.keep_logs * _DAY_S)
             builds = yield self._drop_builds(rows, before)
             changes = yield self._all(rows.drop_changes, before)
             # A push that is being started may be of a stamp that nothing else is of any more.
@@ -85,6 +85,14 @@ class Pruning(BuildbotService):
             log.msg(f"{logs} logs, {builds} builds, {changes} changes were older than {days}")
 
     @defer.inlineCallbacks
+    def _drop_logs(self, rows: OldRows, before: int) -> Any:
+        count, after = 0, 0
+        while after is not None:
+            some, after = yield self._do(rows.drop_logs, after=after, before=before)
+            count += some
+        return count
+
+    @defer.inlineCallbacks
     def _drop_builds(self, rows: OldRows, before: int) -> Any:
         assert self.book is not None
         newest = self.book.settings.keep_newest
@@ -93,7 +101,7 @@ class Pruning(BuildbotService):
         count, after = 0, 0
         while after is not None:
             found, after = yield self._do(
-                rows.old_buildsets, after=after or 0, before=before, newest=newest
+                rows.old_buildsets, after=after, before=before, newest=newest
             )
             for some in in_batches([one for one in found if one not in alive]):
                 count += yield self._do(rows.drop_buildsets, some)

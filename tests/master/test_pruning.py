@@ -208,8 +208,9 @@ def test_the_last_build_of_a_builder_stays_for_numbers_go_on_from_it(engine: Eng
 
 
 def test_old_logs_are_emptied_once_and_marked(filled: Filled) -> None:
-    assert filled.do(filled.rows.drop_logs, BEFORE) == 60
-    assert filled.do(filled.rows.drop_logs, BEFORE) == 0
+    assert filled.do(filled.rows.drop_logs, after=0, before=BEFORE) == (60, 80)
+    assert filled.do(filled.rows.drop_logs, after=80, before=BEFORE) == (0, None)
+    assert filled.do(filled.rows.drop_logs, after=0, before=BEFORE) == (0, 80)
     assert (filled.count("logs"), filled.count("logchunks")) == (80, 20)
     with filled.engine.connect() as connection:
         kinds = select(Model.logs.c.type, func.count()).group_by(Model.logs.c.type)
