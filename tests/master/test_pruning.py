@@ -27,7 +27,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database of Buildbot's, of either kind, that minds its references."""
     if request.param == "sqlite":
         made = create_engine(f"sqlite:///{tmp_path / 'state.sqlite'}")
-        event.listen(made, "connect", lambda one, _: one.execute("pragma foreign_keys = on"))
+        pragmas = "pragma foreign_keys = on; pragma synchronous = off"
+        event.listen(made, "connect", lambda one, _: one.executescript(pragmas))
     else:
         server: postgres.Server = request.getfixturevalue("server")
         made = create_engine(server.new_database())
