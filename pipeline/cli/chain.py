@@ -32,6 +32,7 @@ from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.told import told_once
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -250,8 +251,8 @@ def judge(passage: Passage) -> None:
                 house.log.fact(note, about=name)
         held = {name: "; ".join(one.reasons) for name, one in results.items() if not one.passed}
         if held:
-            told = "; ".join(f"{name}: {reasons}" for name, reasons in held.items())
-            raise Failed(f"it would not be promoted: {told}", hint=_evidence(passage))
+            what = f"it would not be promoted: {told_once(held)}"
+            raise Failed(what, hint=_evidence(passage))
 
 
 def _judged(passage: Passage, tree: Tree) -> GateResult:
@@ -340,8 +341,7 @@ def promote(passage: Passage) -> None:
         told = [f"{tree} {commit[:12]}" for tree, commit in result.promoted.items()]
         passage.tell(", ".join(told) or "nothing promoted")
         if result.held:
-            reasons = "; ".join(f"{tree}: {reason}" for tree, reason in result.held.items())
-            raise Failed(f"not promoted: {reasons}", hint=_evidence(passage))
+            raise Failed(f"not promoted: {told_once(result.held)}", hint=_evidence(passage))
 
 
 def _evidence(passage: Passage) -> str:
@@ -362,7 +362,7 @@ def raise_several(failures: Mapping[str, Ending], what: str) -> None:
     try:
         raise_worst(list(failures.values()))
     except Ending as decided:
-        told = "; ".join(f"{name}: {error.what}" for name, error in failures.items())
+        told = told_once({name: error.what for name, error in failures.items()})
         if isinstance(decided, BadInput):
             raise BadInput(
                 f"{what}: {told}", hint=decided.hint, problems=decided.problems

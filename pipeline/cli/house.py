@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.log import Log
-from pipeline.ports.workdir import RunDir, Workdir
+from pipeline.ports.workdir import ADDRESS, RunDir, Workdir
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import DEBIAN_SUITE
 
@@ -48,7 +48,7 @@ class Settings:
     manifest: Path
     jobs: int
     machines: str = "qemu:///embed"
-    address: str = "127.0.0.1:8080"
+    address: str = ADDRESS
 
 
 def find_root(given: Path | None) -> Path:

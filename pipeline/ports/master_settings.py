@@ -14,6 +14,7 @@ people::
     silent = 1200       # seconds without output after which a command is stopped
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
+    served = "https://os.example.org/"   # as people reach what ostci serve shows
     keep-logs = 90      # days that Buildbot keeps the logs of builds; runs have their own
     keep-builds = 365   # days that it keeps builds and changes; the ledger keeps how runs ended
     keep-newest = 50    # builds of each component and suite that it keeps, however old
@@ -41,7 +42,7 @@ from typing import Any
 from pipeline.ports.files import write_text
 from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
 from pipeline.ports.report_settings import Receiver, check_report, read_receivers
-from pipeline.ports.workdir import Workdir
+from pipeline.ports.workdir import ADDRESS, Workdir
 from pipeline.words.errors import BadInput
 
 PLACE = "master.toml"
@@ -51,7 +52,7 @@ _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
 _KEPT = ("keep-logs", "keep-builds", "keep-newest")
-_WORDS = ("url", "path", "database")
+_WORDS = ("url", "served", "path", "database")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ class MasterSettings:
     port: int = 8010
     worker_port: int = 9989
     url: str = ""
+    served: str = ""
+    """Where runs and verdicts are seen; it ends with a slash."""
     runs: int = 4
     slots: int = 2
     poll: int = 60
@@ -135,6 +138,8 @@ def read_master_settings(home: Path) -> MasterSettings:
     given |= {key.replace("-", "_"): table[key] for key in _KEPT if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
+    served = str(given.get("served") or f"http://{said.get('address', ADDRESS)}/")
+    given["served"] = f"{served.rstrip('/')}/"
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
     return MasterSettings(
         home=home,
