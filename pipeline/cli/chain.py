@@ -48,10 +48,11 @@ def base(passage: Passage, *, refresh: bool = False, offline: bool = False) -> N
         request = replace(base_request(house), offline=offline)
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
-        pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
-        result = base_stage.import_base(request, pin, repo=house.repo, cache=cache, log=house.log)
+        result = base_stage.have_base(
+            request, repo=house.repo, cache=cache, log=house.log, max_age_s=age
+        )
         passage.write("base", result)
-        how = "was here" if result.cached else "imported"
+        pin, how = result.pin, "was here" if result.cached else "imported"
         passage.tell(f"{manifest.base.name} {pin.key[:12]} {how}, {len(pin.packages)} packages")
 
 
