@@ -203,6 +203,8 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     suite=name,
                     into=passage.run.test(tree.name, name),
                     machines=house.settings.machines,
+                    repo=house.workdir.repo,
+                    known_failing=passage.manifest.installed_tests_xfail,
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = test_stage.run_suite(
