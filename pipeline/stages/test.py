@@ -58,7 +58,8 @@ class TestRequest:
     ``into`` is the directory of the evidence; ``repeat`` the command that repeats the suite, to
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
-    ``known_failing`` are those that the manifest says fail, as paths in the tree.
+    ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
+    those to be run, of all.
     """
 
     run: str
@@ -72,6 +73,7 @@ class TestRequest:
     suites: Path | None = None
     repo: Path | None = None
     known_failing: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     __test__ = False
 
@@ -160,6 +162,7 @@ def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest
         if name.endswith(".test")
     }
     chosen = sorted(name for name in found if not only or f"{name}/".startswith(f"{only}/"))
+    chosen = [name for name in chosen if not request.only or name in request.only]
     if only and not chosen:
         near = difflib.get_close_matches(only, found, 1)
         hint = f"did you mean {SUITE}/{near[0]}?" if near else f"the tree has {len(found)}"
