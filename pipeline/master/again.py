@@ -9,11 +9,10 @@ the push is forced again; with that of a component, this one is built in any cas
 from collections.abc import Sequence
 from typing import Any
 
-from buildbot.util.service import BuildbotService
 from buildbot.www.authz.authz import Forbidden
 from twisted.internet import defer
 
-from pipeline.master.book import Book
+from pipeline.master.booked import Booked
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.master.scheduler import requests_of
 from pipeline.ports.ledger import Ledger
@@ -25,17 +24,8 @@ NAME = "again"
 _MOST = 1000
 
 
-class Again(BuildbotService):
+class Again(Booked):
     """Answers in the place of Buildbot's own action, as long as it runs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.book: Book | None = None
-
-    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
-        """Take up new settings."""
-        self.book = book
-        return defer.succeed(None)
 
     @defer.inlineCallbacks
     def startService(self) -> Any:  # noqa: N802
@@ -48,8 +38,6 @@ class Again(BuildbotService):
         """Give it back."""
         vars(self._endpoint()).pop("actionRebuild", None)
         yield super().stopService()
-        if self.book is not None:
-            self.book.close()
 
     def _endpoint(self) -> Any:
         endpoint, _ = self.master.data.getEndpoint(("builds", 1))

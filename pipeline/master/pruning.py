@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from buildbot.util.service import BuildbotService
 from sqlalchemy import Connection
 from twisted.internet import defer, task
 from twisted.python import log
 
-from pipeline.master.book import Book
+from pipeline.master.booked import Booked
 from pipeline.master.old_rows import OldRows, in_batches
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.master.scheduler import mark_of
@@ -25,19 +24,13 @@ NAME = "pruning"
 _DAY_S = 86400
 
 
-class Pruning(BuildbotService):
+class Pruning(Booked):
     """Goes by ``keep_logs``, ``keep_builds`` (days) and ``keep_newest`` of the settings."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.book: Book | None = None
         self._loop: task.LoopingCall | None = None
         self._pruning: Any = defer.succeed(None)
-
-    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
-        """Take up new settings; the next day goes by them."""
-        self.book = book
-        return defer.succeed(None)
 
     @defer.inlineCallbacks
     def startService(self) -> Any:  # noqa: N802
@@ -51,10 +44,9 @@ class Pruning(BuildbotService):
         """Prune no more, when the transaction that goes on is over."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
-        yield super().stopService()
+        self.running = False
         yield self._pruning
-        if self.book is not None:
-            self.book.close()
+        yield super().stopService()
 
     def _begin(self) -> Any:
         self._pruning = self._prune()

@@ -12,7 +12,7 @@ def title_of(push: Push, *, run: str = "", subject: str = "") -> str:
     ``subject`` is of the git commit that it moved to; where that is not known it is told itself.
     """
     what = f"try of {push.component}" if push.is_try else push.component
-    why = subject or push.note or (push.after[:12] if push.url and not push.is_try else "")
+    why = subject or push.note or (push.after[:12] if push.branch else "")
     more = len(push.commits) - 1
     if why and more > 0:
         why += f" (and {more} before)"

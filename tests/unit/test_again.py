@@ -83,8 +83,8 @@ def test_what_nothing_can_come_of_is_refused(changes: dict[str, object], told: s
         ({"commits": ("a", "b", "c")}, "fix crc", "20261128.3 zlib: fix crc (and 2 before)"),
         ({"run": None}, "", "push 7 zlib: bbbbbbbbbbbb"),
         ({"note": "to see"}, "", "20261128.3 zlib: to see"),
-        ({"via": Via.TRY, "url": "", "after": ""}, "", "20261128.3 try of zlib"),
-        ({"component": "base", "url": "", "after": "k" * 64}, "", "20261128.3 base"),
+        ({"via": Via.TRY, "branch": "", "after": ""}, "", "20261128.3 try of zlib"),
+        ({"component": "base", "branch": "", "after": "k" * 64}, "", "20261128.3 base"),
     ],
 )
 def test_a_run_is_called_by_its_version_and_by_what_was_pushed(
