@@ -7,6 +7,7 @@ A work directory has an ``ostci.toml``::
     jobs = 2                      # cores to use; all by default
     machines = "qemu:///embed"    # or qemu:///system, qemu:///session
     address = "127.0.0.1:8080"    # where ostci serve listens
+    ledger = "postgresql:///ostci"   # a file of SQLite here by default
 
 and perhaps a table ``[master]``, see ``ports/master_settings``.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.ports.files import lock, write_text
+from pipeline.ports.ledger_place import KEY, SETTINGS, ledger_url
 from pipeline.ports.log import Log
 from pipeline.ports.workdir import ADDRESS, RunDir, Workdir
 from pipeline.words.errors import BadInput
@@ -35,10 +37,10 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
     from pipeline.ports.ostree import Repo
     from pipeline.words.manifest import Manifest
 
-SETTINGS = "ostci.toml"
 CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
-_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
+_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str}
+_KEYS |= {KEY: str, "master": dict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Settings:
     jobs: int
     machines: str = "qemu:///embed"
     address: str = ADDRESS
+    ledger: str
+    """Its URL, see ``ports/ledger_place``."""
 
 
 def find_root(given: Path | None) -> Path:
@@ -84,6 +88,7 @@ def read_settings(root: Path) -> Settings:
         jobs=max(1, found.get("jobs", len(os.sched_getaffinity(0)))),
         machines=found.get("machines", Settings.machines),
         address=found.get("address", Settings.address),
+        ledger=ledger_url(Workdir(root), found.get(KEY), where=str(path)),
     )
 
 
@@ -171,7 +176,7 @@ class House:
         """The ledger."""
         from pipeline.ports.ledger import Ledger
 
-        return Ledger(f"sqlite:///{self.workdir.ledger}")
+        return Ledger(self.settings.ledger)
 
     @cached_property
     def keyring(self) -> "Keyring":

@@ -9,6 +9,7 @@ people::
     runs = 4            # runs on their way at once
     slots = 2           # builds, disks and suites at once; all cores by default
     poll = 60           # seconds between two looks at all repositories
+    base-poll = 3600    # seconds between two looks at the base; at once: ostci push base
     reconcile = 60      # seconds between two looks for pushes that nothing works on
     attempts = 3        # how often a push is started before it ends as trouble
     silent = 1200       # seconds without output after which a command is stopped
@@ -40,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import write_text
+from pipeline.ports.ledger_place import KEY, is_same_database, ledger_url
 from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
 from pipeline.ports.report_settings import Receiver, check_report, read_receivers
 from pipeline.ports.workdir import ADDRESS, Workdir
@@ -51,7 +53,7 @@ ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
-_KEPT = ("keep-logs", "keep-builds", "keep-newest")
+_DASHED = ("keep-logs", "keep-builds", "keep-newest", "base-poll")
 _WORDS = ("url", "served", "path", "database")
 
 
@@ -70,6 +72,7 @@ class MasterSettings:
     runs: int = 4
     slots: int = 2
     poll: int = 60
+    base_poll: int = 3600
     reconcile: int = 60
     attempts: int = 3
     silent: int = 1200
@@ -86,6 +89,8 @@ class MasterSettings:
     remote: RemoteSettings = field(default_factory=RemoteSettings)
     receivers: tuple[Receiver, ...] = ()
     """Who is told of pushes."""
+    ledger_url: str
+    """Where pushes are written down."""
     keep_logs: int = 90
     keep_builds: int = 365
     """Days, as ``keep_logs``."""
@@ -110,11 +115,6 @@ class MasterSettings:
         """Names of the slots of workers on other machines."""
         return tuple(name for one in self.remote.workers for name in one.slot_names)
 
-    @property
-    def ledger_url(self) -> str:
-        """Where pushes are written down."""
-        return f"sqlite:///{self.workdir.ledger}"
-
 
 def read_master_settings(home: Path) -> MasterSettings:
     """Read both files and the secrets; raises BadInput with the place of what is wrong."""
@@ -135,14 +135,20 @@ def read_master_settings(home: Path) -> MasterSettings:
             where=str(work / "ostci.toml"),
             secret=lambda name: _secret(home, name),
         )
-    given |= {key.replace("-", "_"): table[key] for key in _KEPT if key in table}
+    given |= {key.replace("-", "_"): table[key] for key in _DASHED if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     served = str(given.get("served") or f"http://{said.get('address', ADDRESS)}/")
     given["served"] = f"{served.rstrip('/')}/"
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
+    where = str(work / "ostci.toml")
+    ledger = ledger_url(Workdir(work), said.get(KEY), where=where)
+    if given.get("database") and is_same_database(given["database"], ledger):
+        what = "master.database and ledger are the same: each needs one of its own"
+        raise BadInput(what, where=where, hint="createdb buildbot")
     return MasterSettings(
         home=home,
+        ledger_url=ledger,
         workdir=Workdir(work),
         manifest=(work / str(said.get("manifest", ""))).resolve(),
         port=port,
@@ -193,7 +199,7 @@ def _check(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise BadInput("master is a table: [master]", where=where)
     for key, value in table.items():
-        if key in (*_NUMBERS, *_KEPT):
+        if key in (*_NUMBERS, *_DASHED):
             if type(value) is not int or value < 1:
                 raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
         elif key in _WORDS:
@@ -210,7 +216,7 @@ def _check(table: Any, where: str) -> None:
         elif key == "report":
             check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_KEPT, *_WORDS, "users", "remote", "report"))
+            known = ", ".join((*_NUMBERS, *_DASHED, *_WORDS, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

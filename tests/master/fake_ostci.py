@@ -69,13 +69,14 @@ def next_code(name: str) -> str:
 def resolve(workdir: Workdir, words: list[str], code: int) -> None:
     """Make the run of a push."""
     from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ledger_place import read_ledger_url
     from pipeline.words.manifest_text import read_manifest
     from pipeline.words.records import to_json
     from pipeline.words.refs import Key, Revision
     from pipeline.words.snapshot import BasePin, Pin, Snapshot
 
     number = int(words[words.index("--push") + 1])
-    ledger = Ledger(f"sqlite:///{workdir.ledger}")
+    ledger = Ledger(read_ledger_url(workdir))
     push = ledger.pushes.get(number)
     if code or push.run:
         return
@@ -126,11 +127,12 @@ def compose(workdir: Workdir, words: list[str], code: int) -> None:
 def end(workdir: Workdir, words: list[str], code: int) -> None:
     """Give the run an ending: the next of ``exit-end-ending``, or passed."""
     from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ledger_place import read_ledger_url
 
     if not code:
         ending = next_code("exit-end-ending") or "passed"
         write_record(workdir.run(words[0]), ending, "as it was told")
-        Ledger(f"sqlite:///{workdir.ledger}").end_run(words[0], ending)
+        Ledger(read_ledger_url(workdir)).end_run(words[0], ending)
 
 
 def cancel(workdir: Workdir, words: list[str], _code: int) -> None:

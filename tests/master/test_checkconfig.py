@@ -57,6 +57,7 @@ def test_a_table_of_the_work_directory_sets_what_is_set(work: Work, home: Path) 
     ("said", "wanted"),
     [
         ("[master]\nruns = 0\n", "master.runs wants a number from 1, not 0"),
+        ("[master]\nbase-poll = 0\n", "master.base-poll wants a number from 1, not 0"),
         ("[master]\nruns = true\n", "master.runs wants a number from 1, not True"),
         ('[master]\npoll = "60"\n', "master.poll wants a number from 1, not '60'"),
         ("[master]\nurl = 7\n", "master.url wants a text, not 7"),

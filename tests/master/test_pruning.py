@@ -37,16 +37,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     made.dispose()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    """A PostgreSQL."""
-    lacking = postgres.missing()
-    if lacking:
-        pytest.skip(lacking)
-    with postgres.serving() as found:
-        yield found
-
-
 class Filled:
     """A database with runs of pushes in it, each with the build of a component."""
 
