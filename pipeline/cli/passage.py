@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.cli.house import House, tried_artifacts
+from pipeline.cli.house import House, late_mirrors, tried_artifacts
 from pipeline.cli.record import (
     ended,
     note_ending,
@@ -46,6 +46,8 @@ class Passage:
         """What is tried; None for a run that may be promoted."""
         if self.trial is not None:
             house.artifacts = tried_artifacts(house, run.version)
+            if self.trial.server:
+                house.mirrors = late_mirrors(house)
         self.record = read_record(run) if run.file("run").is_file() else self._new_record()
         self.waited_s = 0.0
         """How much of the stage was waiting for others."""

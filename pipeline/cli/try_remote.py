@@ -10,11 +10,11 @@ from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot
 from pipeline.cli.terminal import TerminalSink, live
 from pipeline.cli.try_push import new_try
-from pipeline.cli.trying import check_names, newest_start, swap_of
+from pipeline.cli.trying import check_names, newest_start, swap_of, wish_of
 from pipeline.ports.page import Page
 from pipeline.words.errors import EXIT_PASSED
 from pipeline.words.records import plain
-from pipeline.words.wish import Wish, parse_pairs
+from pipeline.words.wish import parse_pairs
 
 PASSWORD = "OSTCI_PASSWORD"
 """The variable of the environment with the password: a command line is seen by everybody."""
@@ -51,13 +51,7 @@ def send(house: House, sink: TerminalSink, options: argparse.Namespace) -> int:
         house.manifest = line_snapshot(newest_start(house)).manifest
         check_names(house.manifest, (*pairs, *options.rebuild))
         swap = swap_of(house, pairs, directories=False)
-        wish = Wish(
-            by=getpass.getuser(),
-            replaced=swap.replaced,
-            rebuild=tuple(options.rebuild),
-            targets=tuple(options.target),
-            suites=tuple(options.suite),
-        )
+        wish = wish_of(options, swap, by=getpass.getuser())
         push = house.ledger.pushes.add(new_try(house, wish))
         house.workdir.pushed.touch()
     if options.json:

@@ -192,6 +192,20 @@ def _try(parser: Parser) -> None:
         "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
     )
     parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="URL",
+        help="here, on base and artifacts of a server's promoted tree; a work directory that is"
+        " named and not there is made",
+    )
+    parser.add_argument(
+        "--tree", metavar="RUN|COMMIT", help="of that server's run or tree (the newest promoted)"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the key that server signs with")
+    parser.add_argument(
+        "--trust", action="store_true", help="trust the key that it shows, from now on"
+    )
+    parser.add_argument(
         "--remote", action="store_true", help="let the master of this work directory do it"
     )
     parser.add_argument(

@@ -4,7 +4,8 @@
 It is kept with the push in the ledger, and with the run of a try as ``try.json``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.words.errors import BadInput
@@ -53,10 +54,15 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """``try.json`` of a run: ``start`` is the run whose snapshot it began from."""
+    """``try.json`` of a run: ``start`` is the run whose snapshot it began from.
+
+    Where that is a run of a ``server``, ``trees`` are its trees there, by their names.
+    """
 
     start: str
     wish: Wish
+    server: str = ""
+    trees: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_pairs(given: list[str]) -> dict[str, str]:
