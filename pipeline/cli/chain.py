@@ -241,7 +241,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
     house = passage.house
-    commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    commit = passage.taken_tree(tree.name)
+    if commit is None:
+        commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
     if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
         return None
     info = house.repo.info(commit)

@@ -24,6 +24,7 @@ from pipeline.cli.terminal import size_text
 from pipeline.ports.files import remove_tree
 from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
+from pipeline.ports.sent import Sent
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.building.schedule import LOCK_PREFIX
 from pipeline.stages.disk import half_made, remove_half_made
@@ -85,6 +86,8 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     yield from _cache(house)
     yield from _refs(house, staying)
     yield from _published(house, keep)
+    for path in Sent(house.workdir.sent).old():
+        yield _files(path, f"sent/{path.name[:12]}…", "sent to be tried more than a week ago")
     yield from _deltas(house)
     yield from _trees(house)
 

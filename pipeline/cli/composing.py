@@ -105,8 +105,7 @@ def _start(passage: Passage, target: Target) -> Commit | None:
     start = passage.trial.start
     if passage.trial.server:
         # A run of ours may have the same version.
-        known = passage.trial.trees.get(f"{house.arch}-{target.name}")
-        return Commit(known) if known and house.repo.has_commit(Commit(known)) else None
+        return passage.taken_tree(f"{house.arch}-{target.name}")
     if not house.workdir.is_run(start) or not house.workdir.run(start).file("trees").is_file():
         return None
     path = house.workdir.run(start).file("trees")

@@ -28,6 +28,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, worst
 from pipeline.words.manifest import Manifest
 from pipeline.words.records import from_json, to_json
+from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.wish import TRY, Wish
@@ -81,6 +82,11 @@ class Passage:
     def wish(self) -> Wish:
         """What a person asked for with this run; nothing for most runs."""
         return read_wish(self.run)
+
+    def taken_tree(self, name: str) -> Commit | None:
+        """Tell which promoted tree of a server a try began from; None for any other run."""
+        known = self.trial.trees.get(name) if self.trial is not None else None
+        return Commit(known) if known and self.house.repo.has_commit(Commit(known)) else None
 
     @property
     def snapshot(self) -> Snapshot:

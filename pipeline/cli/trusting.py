@@ -79,22 +79,22 @@ def trusted_list(
     return found, wanted
 
 
-def raise_stale(found: PublishedList, trusted: Trusted) -> None:
+def raise_stale(found: PublishedList, trusted: Trusted, served: Served, workdir: Workdir) -> None:
     """Raise Trouble where a server shows less than it did before."""
     if not trusted.newest or not found.runs:
         return
-    newest = found.runs[0].run
+    newest, path = found.runs[0].run, _path(workdir, served)
     if place_of(newest) < place_of(trusted.newest):
         raise Trouble(
             f"its newest run is {newest}, and it was {trusted.newest} before: it serves old things",
             where=trusted.url,
-            hint=f"if that is as it should be: --tree {newest}",
+            hint=f"to take it all the same: --tree {newest}; to forget what was: rm {path}",
         )
 
 
 def note_newest(workdir: Workdir, served: Served, trusted: Trusted, newest: str) -> None:
-    """Remember how far a server has come."""
-    if newest != trusted.newest:
+    """Remember how far a server has come; what is taken of an older list is no way back."""
+    if not trusted.newest or place_of(newest) > place_of(trusted.newest):
         _write(workdir, served, replace(trusted, newest=newest))
 
 
@@ -116,7 +116,11 @@ def _shown(served: Served, log: Log) -> Trusted:
         raise Trouble(f"no name of an operating system: {osname!r}", where=served.url)
     name = f"{osname}.gpg"
     data = served.file(name)
-    return _trusted(served, read_keys(data, log=log, where=f"{served.url}/{name}"), log)
+    try:
+        keys = read_keys(data, log=log, where=f"{served.url}/{name}")
+    except BadInput as error:
+        raise Trouble(error.what, where=error.where) from error
+    return _trusted(served, keys, log)
 
 
 def _trusted(served: Served, keys: bytes, log: Log) -> Trusted:
@@ -129,7 +133,7 @@ def _trusted(served: Served, keys: bytes, log: Log) -> Trusted:
 
 def _path(workdir: Workdir, served: Served) -> Path:
     digest = hashlib.sha256(served.url.encode()).hexdigest()
-    return workdir.root / "servers" / f"{digest[:16]}.json"
+    return workdir.servers / f"{digest[:16]}.json"
 
 
 def _read(workdir: Workdir, served: Served) -> Trusted | None:

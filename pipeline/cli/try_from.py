@@ -28,7 +28,7 @@ from pipeline.ports.tried_artifacts import TriedArtifacts
 from pipeline.stages.base import BaseResult
 from pipeline.stages.resolve import overridden
 from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
-from pipeline.words.manifest import Component, Source, SourceKind
+from pipeline.words.manifest import Component, Source
 from pipeline.words.published import (
     LIST,
     ListedRun,
@@ -122,7 +122,7 @@ def _index(
         served, house.workdir, key=options.key, trust=options.trust, log=house.log
     )
     if not options.tree:
-        raise_stale(found, trusted)
+        raise_stale(found, trusted, served, house.workdir)
     listed = _chosen(found, options.tree, served)
     name = index_name(listed.run)
     where = f"{served.url}/{name}"
@@ -191,14 +191,15 @@ def _moved(house: House, known: Snapshot, copies: Mapping[str, Path], swap: Swap
     pins = {name: replace(pin, local=False) for name, pin in known.pins.items()}
     for component in manifest.components:
         if component.name in known.pins:
-            pins[component.name] = _pin(house, component, pins[component.name], swap)
+            name = component.generated_from or component.name
+            if name in copies:
+                pins[component.name] = house.mirrors.pin(component.source)
+            else:
+                pins[component.name] = _pin(house, component, pins[component.name], swap)
     return replace(known, manifest=manifest, pins=pins)
 
 
 def _pin(house: House, component: Component, known: Pin, swap: Swap) -> Pin:
-    if component.source.kind is SourceKind.LOCAL:
-        is_copy = Path(component.source.location).is_relative_to(house.workdir.runs)
-        return house.mirrors.pin(component.source) if is_copy else known
     children = {
         child.name: _at(house, child.source, known.children[child.name], swap)
         for child in component.children

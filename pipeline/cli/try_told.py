@@ -8,11 +8,12 @@ from typing import TypeVar
 from pipeline.cli.house import House
 from pipeline.cli.record import read_record
 from pipeline.cli.results import Judged, Tests, Trees
+from pipeline.ports.files import write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.build import BuildResult, Outcome
 from pipeline.words.records import from_json
 from pipeline.words.refs import try_ref
-from pipeline.words.wish import Trial
+from pipeline.words.wish import TOLD, Trial
 
 T = TypeVar("T")
 
@@ -25,6 +26,11 @@ def tell(house: House, run: RunDir, *, as_json: bool) -> None:
         print(json.dumps(facts(run), indent=2))
     else:
         print("\n".join(_words(house, run)))
+
+
+def note(run: RunDir) -> None:
+    """Write down what became of a try, for a page of the master to tell."""
+    write_text(run.file(TOLD), json.dumps(facts(run), indent=2) + "\n")
 
 
 def facts(run: RunDir) -> dict[str, object]:

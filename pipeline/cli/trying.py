@@ -49,15 +49,18 @@ class Swap:
 
 def do_try(options: argparse.Namespace) -> int:
     """Try what is given, and tell how it went."""
+    _raise_mixed(options)
     if options.server:
         # Elsewhere: no work directory is needed here.
-        remote = importlib.import_module("pipeline.cli.try_remote")
-        return int(remote.send_to_server(options))
+        server = importlib.import_module("pipeline.cli.try_server")
+        return int(server.send_to_server(options))
     if options.source:
         return _from_server(options)
     house, sink = open_with_sink(options)
     if house.settings.server and not options.remote:
         return _from_server(options)
+    if options.tree or options.key or options.trust:
+        raise BadInput("--tree, --key and --trust are about a server", hint="--from URL")
     pairs = parse_pairs(options.replace)
     if options.remote:
         remote = importlib.import_module("pipeline.cli.try_remote")
@@ -74,6 +77,23 @@ def do_try(options: argparse.Namespace) -> int:
             finally:
                 tell(house, run, as_json=options.json)
     return EXIT_PASSED
+
+
+def _raise_mixed(options: argparse.Namespace) -> None:
+    """Raise BadInput for options that do not go together."""
+    ways = [
+        name
+        for name, given in (
+            ("--from", options.source),
+            ("--remote", options.remote),
+            ("--server", options.server),
+        )
+        if given
+    ]
+    if len(ways) > 1:
+        raise BadInput(f"{' and '.join(ways)} do not go together", hint="ostci try --help")
+    if options.follow and ways in ([], ["--from"]):
+        raise BadInput("--follow is for a try that a master does", hint="--remote or --server URL")
 
 
 def _from_server(options: argparse.Namespace) -> int:

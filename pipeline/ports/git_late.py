@@ -28,7 +28,8 @@ class LateMirrors(Mirrors):
         """
         where = f"{source.kind}:{source.location}"
         if source.kind is SourceKind.LOCAL:
-            if self.copies is None or not Path(source.location).is_relative_to(self.copies):
+            place = Path(source.location).resolve()
+            if self.copies is None or not place.is_relative_to(self.copies.resolve()):
                 raise Trouble(f"{_NEEDED} is a directory of the server's; {_INSTEAD}", where=where)
             return
         exact = source

@@ -244,6 +244,7 @@ def test_a_server_that_shows_less_than_before_is_not_taken_for_the_newest(
         said = refused(laptop, what, code=TROUBLE)
         assert f"its newest run is {old}, and it was {new} before" in said
         told = tried(laptop, "four=master", "--tree", old)
+        assert "it serves old things" in refused(laptop, what, code=TROUBLE), "it is not forgotten"
     assert told["start"] == old and list(told["rebuilt"]) == ["four"]
     mine = House(laptop, log=Log()).repo.info(told["trees"][0]["commit"])
     theirs = server.house().archive.info(buildmaster_ref(OSNAME, TREE))
