@@ -96,7 +96,7 @@ def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manife
     request = watch_stage.WatchRequest(manifest=manifest, jobs=max(8, house.settings.jobs * 2))
     found = watch_stage.watch(request, mirrors=house.mirrors, pushes=pushes, log=house.log)
     for head in found.gone:
-        house.log.warning(f"there is no branch {head.branch} at {head.url}", about=head.component)
+        house.log.warning(f"there is no {head.words} at {head.url}", about=head.component)
     superseded = watch_stage.supersede(pushes, manifest.queue_bound, log=house.log)
     told = Round(
         pushes=(*recorded, *found.pushes),
@@ -130,6 +130,6 @@ def _plain(found: Round) -> dict[str, object]:
 
 def _in_words(found: Round) -> str:
     told = [f"{len(found.pushes)} push{'' if len(found.pushes) == 1 else 'es'}"]
-    told += [f"{found.baselines} branches seen for the first time"] if found.baselines else []
+    told += [f"{found.baselines} branches or tags seen for the first time"] * bool(found.baselines)
     told += [f"{len(found.superseded)} superseded"] if found.superseded else []
     return ", ".join(told)

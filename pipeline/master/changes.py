@@ -19,12 +19,12 @@ from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from pipeline.master.book import Book
-from pipeline.master.looking import Looked, Looking, Seen
+from pipeline.master.looking import Looked, Looking, Recorded, Seen
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
 from pipeline.words.push import MANIFEST, Via
-from pipeline.words.watch import Asked, due_urls, failed
+from pipeline.words.watch import Asked, due_urls, failed, is_news
 
 _AT_ONCE = 8
 _ALL_S = 3600.0
@@ -110,13 +110,13 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
                 yield self._show(seen.problem)
         return seen
 
-    def _show(self, problem: str) -> Any:
+    def _show(self, problem: str, *, project: str = MANIFEST, repository: str = "") -> Any:
         """Put it among the changes on the page; there is no build that could say it."""
         return self.master.data.updates.addChange(
             author="ostci watch",
             comments=problem,
-            repository=str(self._book.settings.manifest),
-            project=MANIFEST,
+            repository=repository or str(self._book.settings.manifest),
+            project=project,
             category="refused",
             files=[],
         )
@@ -153,13 +153,16 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         moved = frozenset(
             url
             for url, one in looked.items()
-            if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
+            if not one.error and is_news(url, seen.branches[url], one.heads, heads)
         )
         if moved:
             via = Via.POLL if places is None else Via.HOOK
             record = partial(self._looking.record, urls=moved, via=via)
-            for url, error in (yield self._book.ask(record)).items():
+            recorded: Recorded = yield self._book.ask(record)
+            for url, error in recorded.problems.items():
                 log.msg(f"{url}: {error}")
+            for push in recorded.refused:
+                yield self._show(push.message, project=push.component, repository=push.url)
         if moved or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:

@@ -18,14 +18,14 @@ from pipeline.stages import watch
 from pipeline.words.errors import BadInput, Ending, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
-from pipeline.words.push import Via, heads_of
+from pipeline.words.push import Push, PushState, Via, heads_of
 
 _RECORD_S = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What the manifest is at the moment: URL → branches that are followed.
+    """What the manifest is at the moment: URL → branches and tags that are followed.
 
     ``changed``: its file is another than when it was last recorded. ``problem``: that is not good,
     and the last good one is in force.
@@ -42,6 +42,14 @@ class Looked:
 
     heads: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What is wrong with servers, by URL, and pushes of which nothing can be made."""
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[Push, ...] = ()
 
 
 class Looking:
@@ -99,23 +107,26 @@ class Looking:
             return None  # damaged, or removed meanwhile: the manifest's own problem is told
 
     def ask(self, url: str, branches: Iterable[str]) -> Looked:
-        """Ask a server where its branches are; what goes wrong is told, not raised."""
+        """Ask a server where its heads are; what goes wrong is told, not raised."""
         try:
             return Looked(heads=read_heads(url, branches, git=self._git))
         except Ending as error:
             return Looked(error=str(error))
 
-    def record(self, ledger: Ledger, urls: frozenset[str], via: Via) -> Mapping[str, str]:
-        """Fetch what moved there and record the pushes; tells what is wrong, by URL."""
+    def record(self, ledger: Ledger, urls: frozenset[str], via: Via) -> Recorded:
+        """Fetch what moved there and record the pushes."""
         manifest = self._manifest
         if manifest is None:
-            return {}
+            return Recorded()
         suite = manifest.base.suite or DEBIAN_SUITE
         mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
         request = watch.WatchRequest(manifest=manifest, urls=urls, via=via)
         found = watch.watch(request, mirrors=mirrors, pushes=ledger.pushes, log=self._log)
         watch.supersede(ledger.pushes, manifest.queue_bound, log=self._log)
-        return {url: str(error) for url, error in found.problems.items()}
+        return Recorded(
+            problems={url: str(error) for url, error in found.problems.items()},
+            refused=tuple(push for push in found.pushes if push.state is PushState.REFUSED),
+        )
 
     def record_all(self) -> str:
         """Have the manifest and the base looked at, too, by the command that people give.

@@ -16,7 +16,7 @@ from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_sitting import ensure_run
 from pipeline.words.errors import BadInput
-from pipeline.words.push import OPEN, NewPush, Push, PushState, Via
+from pipeline.words.push import GONE, OPEN, NewPush, Push, PushState, Via
 from pipeline.words.records import from_json, to_json
 from pipeline.words.wish import Wish
 
@@ -55,9 +55,24 @@ class PushLedger:
             now = time.time()
             return tuple(_add(connection, push, now) for push in pushes)
 
-    def note_refused(self, push: NewPush, message: str) -> tuple[Push, ...]:
-        """Record a push of which nothing can be made; once, as long as it stays where it is."""
-        key = (push.url, f"{push.component}:refused")
+    def note_back(
+        self, url: str, branch: str, revision: str, pushes: Sequence[NewPush]
+    ) -> tuple[Push, ...]:
+        """Record that a head which was told to be gone is there, and the pushes of that; once."""
+        key = (_HEAD.c.url == url) & (_HEAD.c.branch == branch + GONE)
+        with self._database.writing() as connection:
+            if not connection.execute(delete(_HEAD).where(key)).rowcount:
+                return ()
+            _move(connection, url, branch, revision)
+            now = time.time()
+            return tuple(_add(connection, push, now) for push in pushes)
+
+    def note_refused(self, push: NewPush, message: str, *, head: str = "") -> tuple[Push, ...]:
+        """Record a push of which nothing can be made; once, as long as it stays where it is.
+
+        That is noted as where ``head`` is; of what has none, under the component's name.
+        """
+        key = (push.url, head or f"{push.component}:refused")
         with self._database.writing() as connection:
             if not _move(connection, *key, push.after):
                 return ()

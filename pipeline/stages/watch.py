@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Watch: look where the branches of a manifest are, and record what was pushed.
+"""Watch: look where the branches and tags of a manifest are, and record what was pushed.
 
 Every server is asked once a round, several at once; fetched is only what moved. A push is in the
 ledger as soon as its server has answered, and what is wrong with one server is held against that
@@ -25,16 +25,19 @@ from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest, Source, SourceKind
 from pipeline.words.push import (
     BASE,
+    GONE,
     MANIFEST,
     Head,
     NewPush,
     Push,
     PushState,
     Via,
+    back_again,
     heads_of,
     pushes_of,
     to_supersede,
 )
+from pipeline.words.watch import is_missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,9 @@ class WatchRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchResult:
-    """What a round found: pushes in push order, branches seen first, gone, and servers in trouble.
+    """What a round found: pushes in push order, heads seen first, gone, and servers in trouble.
 
+    Of a head that is gone there is a push, refused, in the round that misses it first.
     ``problems`` are by URL.
     """
 
@@ -60,11 +64,15 @@ class WatchResult:
     problems: Mapping[str, Ending] = field(default_factory=dict)
 
 
+_Moved = tuple[Head, str, tuple[NewPush, ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What one server said: where each head is, and what its move became."""
+    """What one server said: where each head is, and what its move became; ``back``: was gone."""
 
-    moved: tuple[tuple[Head, str, tuple[NewPush, ...]], ...] = ()
+    moved: tuple[_Moved, ...] = ()
+    back: tuple[_Moved, ...] = ()
     gone: tuple[Head, ...] = ()
 
 
@@ -96,13 +104,18 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
                 problems[first.url] = error
                 log.warning(str(error), about=first.component)
                 continue
-            gone += found.gone
+            for head in found.gone:
+                gone.append(head)
+                recorded += _note_gone(head, known, request.via, pushes)
+            for head, revision, made in found.back:
+                recorded += pushes.note_back(head.url, head.branch, revision, made)
             for head, revision, made in found.moved:
                 recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
     for push in sorted(recorded, key=lambda one: one.id):
-        log.fact(f"push {push.id}: {push.before[:12]} → {push.after[:12]}", about=push.component)
+        where = push.after[:12] or "gone"
+        log.fact(f"push {push.id}: {push.before[:12]} → {where}", about=push.component)
     return WatchResult(
         pushes=tuple(sorted(recorded, key=lambda one: one.id)),
         baselines=tuple(baselines),
@@ -121,24 +134,50 @@ def _ask(
     url = heads[0].url
     began = time.monotonic()
     there = read_heads(url, [head.branch for head in heads], git=mirrors.git)
-    moved = []
+    moved: list[_Moved] = []
+    back: list[_Moved] = []
     for head in heads:
         before, after = known.get((url, head.branch)), there.get(head.branch)
-        if after is None or after == before:
+        is_back = (url, head.branch + GONE) in known
+        if after is None or (after == before and not is_back):
             continue
         made: tuple[NewPush, ...] = ()
-        if before is not None:
+        if before not in (None, after):
+            assert before is not None
             source = Source(kind=SourceKind.GIT, location=url, revision=after)
             mirrors.fetch(source, max_age_s=time.monotonic() - began)
             history = read_history(mirrors.path(source), before, after, git=mirrors.git)
             unit = request.manifest.unit
             made = pushes_of(head, before, after, history, unit=unit, via=request.via)
-        moved.append((head, after, made))
-    gone = tuple(head for head in heads if head.branch not in there)
-    return _Found(moved=tuple(moved), gone=gone)
+        if is_back:
+            made = made or (back_again(head, before, after, request.via),)
+        (back if is_back else moved).append((head, after, made))
+    gone = tuple(
+        head for head in heads if head.branch not in there and is_missed(url, head.branch, known)
+    )
+    return _Found(moved=tuple(moved), back=tuple(back), gone=gone)
 
 
-# What is no branch
+def _note_gone(
+    head: Head, known: Mapping[tuple[str, str], str], via: Via, pushes: PushLedger
+) -> tuple[Push, ...]:
+    """Record that a head is not there: whoever removed it is told once, as of a push."""
+    before = known.get((head.url, head.branch), "")
+    push = NewPush(
+        component=head.component,
+        url=head.url,
+        branch=head.branch,
+        before=before,
+        after="",
+        via=via,
+    )
+    since = " any more" if before else ""
+    told = f"there is no {head.words}{since}: push it, or have the manifest name another"
+    why = Failed(told, where=head.url)
+    return pushes.note_refused(push, str(why), head=head.branch + GONE)
+
+
+# What is no head
 
 
 def note_manifest(

@@ -38,6 +38,20 @@ def test_branches_are_told_and_what_is_not_there_is_not(upstream: GitRepo, git: 
         assert read_heads(f"{address}/zlib", ["main"], git=git) == {"main": second}
 
 
+def test_a_tag_is_where_it_leads_to_and_a_branch_may_be_named_as_one(
+    upstream: GitRepo, git: Git
+) -> None:
+    first, second = upstream.git("rev-parse", "refs/heads/main~", "refs/heads/main").split()
+    upstream.git("tag", "--annotate", "-m", "one", "v1", first)
+    upstream.git("tag", "v2", first)
+    names = ["tag:v1", "tag:v2", "tag:main", "tag:stable/1.0", "tag:v", "main"]
+    wanted = {"tag:v1": first, "tag:v2": first, "tag:main": first, "tag:stable/1.0": first}
+    assert read_heads(str(upstream.path), names, git=git) == {**wanted, "main": second}
+    with git_daemon(upstream.path.parent) as address:
+        upstream.git("tag", "--annotate", "--force", "-m", "again", "v1", second)
+        assert read_heads(f"{address}/zlib", ["tag:v1"], git=git) == {"tag:v1": second}
+
+
 def test_an_empty_repository_has_no_heads(tmp_path: Path, git: Git) -> None:
     empty = GitRepo(tmp_path)
     empty.git("init", "--quiet", "--bare", str(tmp_path / "empty.git"))
@@ -55,4 +69,4 @@ def test_no_url_is_an_option_or_runs_a_command(tmp_path: Path, git: Git, sink: L
         with pytest.raises(Trouble):
             read_heads(url, ["main"], git=git)
     assert not flag.exists()
-    assert sum("git ls-remote --refs -- " in text for text in sink.texts()) == 2
+    assert sum("git ls-remote -- " in text for text in sink.texts()) == 2
