@@ -47,11 +47,16 @@ class Town:
         more: str = "",
         branches: Mapping[str, str] = MappingProxyType({}),
         tags: Mapping[str, str] = MappingProxyType({}),
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Write the manifest, of these components; they follow ``main`` unless told."""
+        """Write the manifest, of these components; they follow ``main`` unless told.
+
+        ``keys`` are more of a component's own.
+        """
         components = []
         for name in names:
             pin = f"tag: {tags[name]}" if name in tags else f"branch: {branches.get(name, 'main')}"
+            pin += f", {keys[name]}" if name in keys else ""
             components.append(f"  - {{src: 'git:./git/{name}', name: {name}, {pin}}}")
         lines = [
             "osname: town",

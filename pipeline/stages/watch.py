@@ -19,8 +19,10 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.git_heads import read_heads
 from pipeline.ports.git_history import read_history
 from pipeline.ports.kept_manifests import keep_manifest
+from pipeline.ports.ledger import Ledger
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.log import Log
+from pipeline.stages.watching.requests import record_requests
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest, Source, SourceKind
 from pipeline.words.push import (
@@ -37,6 +39,7 @@ from pipeline.words.push import (
     pushes_of,
     to_supersede,
 )
+from pipeline.words.request import followers_of
 from pipeline.words.watch import is_missed
 
 
@@ -54,13 +57,15 @@ class WatchRequest:
 class WatchResult:
     """What a round found: pushes in push order, heads seen first, gone, and servers in trouble.
 
-    Of a head that is gone there is a push, refused, in the round that misses it first.
+    Of a head that is gone there is a push, refused, in the round that misses it first. Given up
+    are tries of merge requests that moved on or are no more.
     ``problems`` are by URL.
     """
 
     pushes: tuple[Push, ...] = ()
     baselines: tuple[Head, ...] = ()
     gone: tuple[Head, ...] = ()
+    given_up: tuple[Push, ...] = ()
     problems: Mapping[str, Ending] = field(default_factory=dict)
 
 
@@ -69,16 +74,22 @@ _Moved = tuple[Head, str, tuple[NewPush, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What one server said: where each head is, and what its move became; ``back``: was gone."""
+    """What one server said: where each head is, and what its move became.
+
+    ``back`` were gone; ``requests`` are the heads of merge requests.
+    """
 
     moved: tuple[_Moved, ...] = ()
     back: tuple[_Moved, ...] = ()
     gone: tuple[Head, ...] = ()
+    requests: Mapping[str, str] = field(default_factory=dict)
 
 
-def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: Log) -> WatchResult:
-    """Look at all servers once and record what was pushed."""
+def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) -> WatchResult:
+    """Look at all servers once and record what was pushed, and the merge requests to be tried."""
+    pushes = ledger.pushes
     known = pushes.heads()
+    followers = followers_of(request.manifest)
     by_url: dict[str, list[Head]] = defaultdict(list)
     for head in heads_of(request.manifest):
         if request.urls is None or head.url in request.urls:
@@ -86,13 +97,20 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
     recorded: list[Push] = []
     baselines: list[Head] = []
     gone: list[Head] = []
+    given_up: list[Push] = []
     problems: dict[str, Ending] = {}
     with log.step(f"{len(by_url)} servers"), ThreadPoolExecutor(request.jobs) as pool:
         futures = {
             pool.submit(
-                contextvars.copy_context().run, _ask, heads, known, request, mirrors
+                contextvars.copy_context().run,
+                _ask,
+                heads,
+                known,
+                request,
+                mirrors,
+                url in followers,
             ): heads[0]
-            for heads in by_url.values()
+            for url, heads in by_url.items()
         }
         for future in as_completed(futures):
             first = futures[future]
@@ -113,6 +131,16 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
                 recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
+            if first.url in followers:
+                one = record_requests(
+                    first.url,
+                    followers[first.url],
+                    found.requests,
+                    requests=ledger.requests,
+                    log=log,
+                )
+                recorded += one.begun
+                given_up += one.given_up
     for push in sorted(recorded, key=lambda one: one.id):
         where = push.after[:12] or "gone"
         log.fact(f"push {push.id}: {push.before[:12]} → {where}", about=push.component)
@@ -120,6 +148,7 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
         pushes=tuple(sorted(recorded, key=lambda one: one.id)),
         baselines=tuple(baselines),
         gone=tuple(gone),
+        given_up=tuple(given_up),
         problems=problems,
     )
 
@@ -129,11 +158,14 @@ def _ask(
     known: Mapping[tuple[str, str], str],
     request: WatchRequest,
     mirrors: Mirrors,
+    with_requests: bool,
 ) -> _Found:
     """Ask one server where its heads are, and fetch what moved."""
     url = heads[0].url
     began = time.monotonic()
-    there = read_heads(url, [head.branch for head in heads], git=mirrors.git)
+    names = [head.branch for head in heads]
+    answer = read_heads(url, names, git=mirrors.git, requests=with_requests)
+    there = answer.heads
     moved: list[_Moved] = []
     back: list[_Moved] = []
     for head in heads:
@@ -155,7 +187,7 @@ def _ask(
     gone = tuple(
         head for head in heads if head.branch not in there and is_missed(url, head.branch, known)
     )
-    return _Found(moved=tuple(moved), back=tuple(back), gone=gone)
+    return _Found(moved=tuple(moved), back=tuple(back), gone=gone, requests=answer.requests)
 
 
 def _note_gone(

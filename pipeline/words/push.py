@@ -37,12 +37,15 @@ class Via(StrEnum):
     BASE = "base"
     MANIFEST = "manifest"
     TRY = "try"
+    REQUEST = "request"
+    """A merge request of a forge."""
 
 
 class PushState(StrEnum):
     """How far a push got; ``done``: its run has an ending, whichever that is.
 
     ``refused``: nothing can be made of it, as of a manifest with an error, and it has no run.
+    ``cancelled``: nobody wants it any more, as after a merge request was closed.
     """
 
     WAITING = "waiting"
@@ -51,11 +54,14 @@ class PushState(StrEnum):
     SUPERSEDED = "superseded"
     TROUBLE = "trouble"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
 
 
 OPEN = (PushState.WAITING, PushState.RUNNING)
 """The states of a push that something is still to be done about."""
-_ASKED_FOR = (Via.FORCE, Via.TRY)
+TRIES = (Via.TRY, Via.REQUEST)
+"""What is in no line and never promoted."""
+_ASKED_FOR = (Via.FORCE,)
 """What a person asked for is not superseded by what others push."""
 
 
@@ -110,9 +116,14 @@ class Push:
         return self.state in OPEN
 
     @property
+    def is_given_up(self) -> bool:
+        """Tell whether something newer has taken its place, or nobody wants it any more."""
+        return self.state in (PushState.SUPERSEDED, PushState.CANCELLED)
+
+    @property
     def is_try(self) -> bool:
         """Tell whether it is in no line: nothing waits for it, and it waits for nothing."""
-        return self.via is Via.TRY
+        return self.via in TRIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,9 +267,10 @@ def to_supersede(waiting: Sequence[Push], bound: int) -> Mapping[int, int]:
     """Tell which waiting pushes give way where more than ``bound`` wait: id → id of the newer.
 
     The oldest do, and the oldest that stays takes them with it: its run has all that they
-    changed. What a person asked for stays. A ``bound`` of 0 is none.
+    changed. What a person asked for stays. A ``bound`` of 0 is none. Tries are in no queue: else
+    whoever opens merge requests would have pushes give way.
     """
-    queue = sorted(waiting, key=lambda one: one.id)
+    queue = sorted((one for one in waiting if not one.is_try), key=lambda one: one.id)
     too_many = len(queue) - bound
     if bound <= 0 or too_many <= 0:
         return {}
