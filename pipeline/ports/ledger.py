@@ -17,6 +17,7 @@ from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_counts import Counts, read_counts
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_pushes import PushLedger
+from pipeline.ports.ledger_requests import RequestLedger
 from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, TreeRow, VerdictRow
 from pipeline.ports.ledger_sitting import (
     Sitting,
@@ -51,6 +52,11 @@ class Ledger:
     def pushes(self) -> PushLedger:
         """The pushes, and the heads they came from."""
         return PushLedger(self._database)
+
+    @property
+    def requests(self) -> RequestLedger:
+        """What is known of merge requests, and the tries of them."""
+        return RequestLedger(self._database)
 
     @property
     def tickets(self) -> TicketLedger:
