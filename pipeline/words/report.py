@@ -3,13 +3,15 @@
 
 People are told when a component, or the whole line of trees, goes from passed to failed or back.
 A forge shows a state beside every commit, so it is told of each push that begins or ends. Trouble
-of our machines is no state of anybody's code: forges see it, people are not written to.
+of our machines is no state of anybody's code, nor is a failure that was there before: forges see
+it, people are not written to.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.push import Push, PushState, Via
 from pipeline.words.run import RunEnding
 
@@ -22,6 +24,7 @@ class Said(StrEnum):
     PENDING = "pending"
     PASSED = "passed"
     FAILED = "failed"
+    ELSEWHERE = "failed elsewhere"
     TROUBLE = "trouble"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
@@ -34,6 +37,7 @@ _OF_ENDING: Mapping[str, Said] = {
     RunEnding.FAILED: Said.FAILED,
     RunEnding.BAD_INPUT: Said.FAILED,
     RunEnding.INTERRUPTED: Said.CANCELLED,
+    ELSEWHERE: Said.ELSEWHERE,
 }
 
 

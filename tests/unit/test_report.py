@@ -56,6 +56,7 @@ def news(*endings: str, components: tuple[str, ...] = ()) -> list[int]:
         (("passed", "failed", "failed", "passed", "passed"), [1, 3]),
         (("passed", "unchanged", "bad-input"), [2]),
         (("passed", "trouble", "passed", "bug"), []),
+        (("passed", "elsewhere", "passed", "elsewhere", "failed"), [4]),
         (("passed", "interrupted", "failed"), [2]),
     ],
 )
