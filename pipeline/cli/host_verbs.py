@@ -43,6 +43,9 @@ def _up(parser: Parser) -> None:
     parser.add_argument(
         "--worker-port", type=int, default=9989, help="of the worker; 0: any that is free"
     )
+    parser.add_argument(
+        "--dock-port", type=int, help="where a worker user pulls (8012, or free as --worker-port)"
+    )
 
 
 def _doctor(parser: Parser) -> None:
@@ -85,7 +88,7 @@ HOST_VERBS: tuple[Verb, ...] = (
     (
         "watch",
         "watching",
-        "look where branches are, and record what was pushed",
+        "look where branches, tags and merge requests are, and record what is to be run",
         "ostci -C work watch --once",
         _watch,
     ),

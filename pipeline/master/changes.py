@@ -9,7 +9,7 @@ means a look at one repository at once.
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,12 @@ from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from pipeline.master.book import Book
-from pipeline.master.looking import Looked, Looking, Seen
+from pipeline.master.looking import Looked, Looking, Memory, Recorded, Seen, is_news, recall
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
 from pipeline.words.push import MANIFEST, Via
+from pipeline.words.request import Told
 from pipeline.words.watch import Asked, due_urls, failed
 
 _AT_ONCE = 8
@@ -39,6 +40,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._asked: dict[str, Asked] = {}
         self._poked: set[str] = set()
+        self._told: dict[tuple[str, str], Told] = {}
         self._lock = defer.DeferredLock()
         self._pool: ThreadPool | None = None
         self._problem = ""
@@ -108,22 +110,30 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
                 yield self._show(seen.problem)
         return seen
 
-    def _show(self, problem: str) -> Any:
+    def _show(self, problem: str, *, project: str = MANIFEST, repository: str = "") -> Any:
         """Put it among the changes on the page; there is no build that could say it."""
         return self.master.data.updates.addChange(
             author="ostci watch",
             comments=problem,
-            repository=str(self._book.settings.manifest),
-            project=MANIFEST,
+            repository=repository or str(self._book.settings.manifest),
+            project=project,
             category="refused",
             files=[],
         )
 
-    def poke(self, urls: Iterable[str]) -> None:
-        """Look soon at the repositories that these addresses are of; others are not ours."""
+    def poke(self, urls: Iterable[str], told: Told | None = None) -> None:
+        """Look soon at the repositories that these addresses are of; others are not ours.
+
+        What is ``told`` of a merge request is noted before the look.
+        """
+        places = {place_of_repository(url) for url in urls}
+        for place in places if told is not None else ():
+            assert told is not None
+            before = self._told.get((place, told.ref))
+            if before is None or before.when <= told.when:
+                self._told[place, told.ref] = told
         if self._pool is None:
             return  # the first round looks at everything
-        places = {place_of_repository(url) for url in urls}
         idle = not self._poked
         self._poked |= places
         if idle and places:
@@ -146,31 +156,47 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
             urls = [url for url in urls if place_of_repository(url) in places]
-        looked = yield self._ask(urls, seen.branches)
-        heads = yield self._book.ask(lambda ledger: ledger.pushes.heads())
-        moved = frozenset(
-            url
-            for url, one in looked.items()
-            if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
-        )
+        is_told = yield self._note_told(seen)
+        looked = yield self._ask(urls, seen)
+        memory: Memory = yield self._book.ask(recall)
+        moved = frozenset(url for url, one in looked.items() if is_news(url, one, seen, memory))
         if moved:
             via = Via.POLL if places is None else Via.HOOK
             record = partial(self._looking.record, urls=moved, via=via)
-            for url, error in (yield self._book.ask(record)).items():
+            recorded: Recorded = yield self._book.ask(record)
+            for url, error in recorded.problems.items():
                 log.msg(f"{url}: {error}")
-        if moved or places is None:
+            for push in recorded.refused:
+                yield self._show(push.message, project=push.component, repository=push.url)
+        if moved or is_told or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:
                 yield reconciler.look()
 
     @defer.inlineCallbacks
-    def _ask(self, urls: Iterable[str], branches: Mapping[str, frozenset[str]]) -> Any:
+    def _note_told(self, seen: Seen) -> Any:
+        """Note what hooks told of merge requests; tells whether there was anything."""
+        told, self._told = self._told, {}
+        notes = [
+            (url, one)
+            for url in (seen.requests if told else ())
+            for (place, _), one in told.items()
+            if place_of_repository(url) == place
+        ]
+        for line in (yield self._book.ask(partial(self._looking.note_told, notes=notes))):
+            log.msg(line)
+        return bool(notes)
+
+    @defer.inlineCallbacks
+    def _ask(self, urls: Iterable[str], seen: Seen) -> Any:
         from twisted.internet import reactor
 
         pool = self._pool
         assert pool is not None
         asked = {
-            url: threads.deferToThreadPool(reactor, pool, self._looking.ask, url, branches[url])
+            url: threads.deferToThreadPool(
+                reactor, pool, self._looking.ask, url, seen.branches[url], url in seen.requests
+            )
             for url in urls
         }
         looked: dict[str, Looked] = {}

@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from pipeline import __version__
-from pipeline.master.booked import Booked
+from pipeline.master.beside import Beside
 from pipeline.master.reports import NAME as REPORTS
 from pipeline.master.run_facts import run_record
 from pipeline.ports.known_accelerator import known_accelerator
@@ -31,7 +31,7 @@ _AGE_S = 5.0
 _OPEN_RUNS = ("running", "open")
 
 
-class Metrics(Booked):
+class Metrics(Beside):
     """Gathers figures when it is asked, and counts stages of runs that end from the start on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,11 +44,14 @@ class Metrics(Booked):
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._stages: Counter[str] = Counter()
 
+    def page(self) -> Resource:
+        """Make the page."""
+        return _Page(self)
+
     @defer.inlineCallbacks
     def startService(self) -> Any:  # noqa: N802
-        """Put the page beside the others."""
+        """Follow builds."""
         yield super().startService()
-        self.master.www.apps.get("base").resource.putChild(b"metrics", _Page(self))
         for event in ("new", "finished"):
             follow = yield self.master.mq.startConsuming(self._outdate, ("builds", None, event))
             self._following.append(follow)

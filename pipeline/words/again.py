@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pipeline.words.errors import BadInput
-from pipeline.words.push import NewPush, Push, PushState, Via
+from pipeline.words.push import TRIES, NewPush, Push, PushState, Via
 
-_AS_BEFORE = (Via.TRY, Via.BASE, Via.MANIFEST)
+_AS_BEFORE = (*TRIES, Via.BASE, Via.MANIFEST)
 """What these mean stands in how they came to be known."""
 
 

@@ -53,11 +53,8 @@ _SIGNATURES: Mapping[str, Callable[[Headers, bytes, str], tuple[str, str]]] = {
 }
 
 
-def urls_of(headers: Headers, body: bytes) -> tuple[str, ...]:
-    """Tell the addresses of the repository that a hook is of; raises BadInput for no JSON.
-
-    Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
-    """
+def read_body(headers: Headers, body: bytes) -> Mapping[str, Any]:
+    """Read the object that a hook's body is; raises BadInput for anything else."""
     form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     # curl calls everything a form, JSON too.
     if form and body.startswith(b"payload="):
@@ -68,6 +65,14 @@ def urls_of(headers: Headers, body: bytes) -> tuple[str, ...]:
         raise BadInput("the hook's body is no JSON") from error
     if not isinstance(found, dict):
         raise BadInput("the hook's body is no object")
+    return found
+
+
+def urls_of(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tell the addresses of the repository that a hook is of.
+
+    Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
+    """
     return tuple(dict.fromkeys(_urls(found)))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.words.alike import stages_told
 from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
-from pipeline.words.told import stages_told
 
 _VERSION = re.compile(r"(\d{8})\.(\d+)")
 _A_DAY = 1_000_000
@@ -127,6 +127,11 @@ def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]
     if any(last in stages for last in _LAST):
         return RunEnding.PASSED, ""
     return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a text has the form of a run's version."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def place_of(version: str) -> int:

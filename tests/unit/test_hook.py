@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import is_signed, place_of_repository, urls_of
+from pipeline.words.hook import is_signed, place_of_repository, read_body, urls_of
 
 SECRET = "correct horse"
 BODY = json.dumps({"repository": {"clone_url": "https://forge.example/a/zlib.git"}}).encode()
@@ -40,20 +40,20 @@ def test_the_old_signature_of_github_does_not_count() -> None:
 
 
 def test_the_repository_is_found_in_the_bodies_of_all_forges() -> None:
-    assert urls_of({}, BODY) == ("https://forge.example/a/zlib.git",)
+    assert urls_of(read_body({}, BODY)) == ("https://forge.example/a/zlib.git",)
     gitlab = {"project": {"git_ssh_url": "git@forge.example:a/zlib.git", "id": 7}}
-    assert urls_of({}, json.dumps(gitlab).encode()) == ("git@forge.example:a/zlib.git",)
-    assert urls_of({}, b'{"url": "file:///srv/zlib"}') == ("file:///srv/zlib",)
+    assert urls_of(read_body({}, json.dumps(gitlab).encode())) == ("git@forge.example:a/zlib.git",)
+    assert urls_of(read_body({}, b'{"url": "file:///srv/zlib"}')) == ("file:///srv/zlib",)
     form = {"content-type": "application/x-www-form-urlencoded"}
-    assert urls_of(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D") == ("x://y",)
-    assert urls_of(form, b'{"url": "x://y"}') == ("x://y",)
-    assert urls_of({}, b'{"repository": {"url": 7}}') == ()
+    assert urls_of(read_body(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D")) == ("x://y",)
+    assert urls_of(read_body(form, b'{"url": "x://y"}')) == ("x://y",)
+    assert urls_of(read_body({}, b'{"repository": {"url": 7}}')) == ()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b"7"])
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadInput, match="the hook's body is no"):
-        urls_of({}, body)
+        read_body({}, body)
 
 
 def test_all_addresses_of_a_repository_are_one_place() -> None:

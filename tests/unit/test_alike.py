@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reasons of several failures stand once where they are alike."""
 
+from pipeline.words.alike import stages_told, told_once
 from pipeline.words.run import RunEnding, StageRecord, ending_of_stages
-from pipeline.words.told import stages_told, told_once
 
 
 def test_who_failed_alike_is_told_once() -> None:
