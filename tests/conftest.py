@@ -12,6 +12,7 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.log import ListSink, Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.workdir import Workdir
+from tests import postgres
 from tests.repos import GitRepo, git_repo
 
 # The same examples every time, so that a red test is of the change at hand; a long campaign looks
@@ -59,3 +60,13 @@ def upstream(tmp_path: Path) -> GitRepo:
 def repo(tmp_path: Path, log: Log) -> Repo:
     """An empty repository to build with."""
     return Repo(tmp_path / "repo", log=log).create(Mode.BARE_USER)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL of our own, where it is installed."""
+    lacking = postgres.missing()
+    if lacking:
+        pytest.skip(lacking)
+    with postgres.serving() as found:
+        yield found

@@ -18,8 +18,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.ports.ledger import Ledger
+from pipeline.ports.ledger_place import read_ledger_url
 from pipeline.ports.process import descendants
 from pipeline.ports.remote_settings import AWAY
+from pipeline.ports.workdir import Workdir
 from pipeline.words.push import NewPush, Push
 from tests.work import TINY, TOP, Work, is_alive
 
@@ -32,15 +34,17 @@ _DEAD_S = 5.0
 class Up:
     """``ostci up`` on a work directory, for the length of a ``with``."""
 
-    def __init__(self, root: Path, *, work: Work | None = None, **settings: object) -> None:
+    def __init__(
+        self, root: Path, *, work: Work | None = None, ledger: str = "", **settings: object
+    ) -> None:
         self.work = work or Work(TINY, root)
         self.root = self.work.root
         self.home = self.root / "buildbot"
-        self.ledger = Ledger(f"sqlite:///{self.root / 'ledger.sqlite'}")
         self.process: subprocess.Popen[bytes] | None = None
         with (self.root / "ostci.toml").open("a") as file:
-            file.write("[master]\n")
+            file.write(f"ledger = {_toml(ledger)}\n[master]\n" if ledger else "[master]\n")
             file.writelines(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+        self.ledger = Ledger(read_ledger_url(Workdir(self.root)))
 
     def __enter__(self) -> Self:
         self.start()
@@ -123,6 +127,10 @@ class Up:
         pid = self.pid_of(name)
         os.kill(pid, signal.SIGKILL)
         self.wait(lambda: not Path(f"/proc/{pid}").exists(), f"{name} is dead")
+
+    def log_of(self, name: str) -> str:
+        """Read the log of the ``master`` or the ``worker``."""
+        return (self.home / name / "twistd.log").read_text(errors="replace")
 
     @property
     def url(self) -> str:

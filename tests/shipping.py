@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.ports.gpg import Keyring
 from pipeline.ports.ledger import Ledger
+from pipeline.ports.ledger_place import read_ledger_url
 from pipeline.ports.log import ListSink, Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.workdir import Workdir
@@ -80,7 +81,7 @@ class Shop:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger."""
-        return Ledger(f"sqlite:///{self.workdir.ledger}")
+        return Ledger(read_ledger_url(self.workdir))
 
     @cached_property
     def keyring(self) -> Keyring:

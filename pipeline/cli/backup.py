@@ -10,11 +10,12 @@ they are made again. Nor is Buildbot's own database, see HACKING.md.
 import argparse
 import shlex
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.cli.house import SETTINGS, House, must_be_new, read_settings
+from pipeline.cli.house import House, must_be_new, read_settings
 from pipeline.cli.open import open_house
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import stdout_sink
@@ -22,6 +23,8 @@ from pipeline.ports.backup import Backup, Refs, copy_ledger, copy_tree, transfer
 from pipeline.ports.files import write_bytes
 from pipeline.ports.gpg import Keyring
 from pipeline.ports.ledger import Ledger
+from pipeline.ports.ledger_copy import must_be_empty, one_state
+from pipeline.ports.ledger_place import KEY, SETTINGS, ledger_url, sqlite_url, with_ledger
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.workdir import Workdir
@@ -54,7 +57,7 @@ def _back_up(house: House, backup: Backup, *, fsck: bool) -> str:
     place = backup.begin_state()
     workdir, log = house.workdir, house.log
     with log.step("ledger, keys, settings"), house.archive.locked("backup", wait_s=_WAIT_S):
-        ledger = _copy_ledger(workdir, place)
+        ledger = _copy_ledger(house, place)
         refs = {"repo": dict(house.repo.refs()), "archive": dict(house.archive.refs())}
         unfinished = {row.version for row in ledger.runs(unfinished=True)}
         for version in unfinished:
@@ -78,12 +81,17 @@ def _back_up(house: House, backup: Backup, *, fsck: bool) -> str:
     return f"{len(versions)} runs, {len(refs['archive'])} refs that are served"
 
 
-def _copy_ledger(workdir: Workdir, place: Path) -> Ledger:
-    ledger = Ledger(f"sqlite:///{workdir.ledger}")
-    ledger.runs()  # makes one, or brings it up to date
-    ledger.close()
-    copy_ledger(workdir.ledger, place / _LEDGER)
-    return Ledger(f"sqlite:///{place / _LEDGER}")
+def _copy_ledger(house: House, place: Path) -> Ledger:
+    """Copy it into a file of SQLite, whatever it is kept in: that is read without a server."""
+    url, copy = house.settings.ledger, place / _LEDGER
+    house.ledger.runs()  # makes one, or brings it up to date
+    house.ledger.close()
+    if url == sqlite_url(house.workdir.ledger):
+        copy_ledger(house.workdir.ledger, copy)
+    else:
+        with one_state(url) as state:
+            state.copy_to(sqlite_url(copy))
+    return Ledger(sqlite_url(copy))
 
 
 def _copy_run(workdir: Workdir, version: str, place: Path, *, results_alone: bool = False) -> None:
@@ -127,8 +135,17 @@ def do_restore(options: argparse.Namespace) -> int:
     must_be_new(root)
     if root.is_dir() and any(root.iterdir()) and not (root / _LEDGER).is_file():
         raise BadInput(f"{root} is not empty", hint="name a new directory")
+    settings = (backup.now / SETTINGS).read_text()
+    if options.ledger is not None:
+        settings = with_ledger(settings, options.ledger)
+    url = _url_in(settings, Workdir(root))
+    if url != sqlite_url(Workdir(root).ledger):
+        must_be_empty(url)  # told before all the rest is copied
     with backup.repo.locked("restore", wait_s=0.0):
-        _restore(backup, told, Workdir(root), log)
+        _restore(backup, told, Workdir(root), url, log)
+        # Last: they make it a work directory.
+        write_bytes(root / SETTINGS, settings.encode())
+        _restore_manifest(backup.now, read_settings(root).manifest)
     house = House(root, log=log)
     with locked(house, "restore", wait_s=_WAIT_S):
         _check_restored(house)
@@ -139,8 +156,13 @@ def do_restore(options: argparse.Namespace) -> int:
     return EXIT_PASSED
 
 
-def _restore(backup: Backup, told: dict[str, Any], workdir: Workdir, log: Log) -> None:
-    """Bring back all; the settings come last, which make it a work directory."""
+def _url_in(settings: str, workdir: Workdir) -> str:
+    said = tomllib.loads(settings).get(KEY)
+    return ledger_url(workdir, said, where=SETTINGS)
+
+
+def _restore(backup: Backup, told: dict[str, Any], workdir: Workdir, url: str, log: Log) -> None:
+    """Bring back all but the settings."""
     root, state = workdir.root, backup.now
     workdir.make()
     for name, mode in (("repo", Mode.BARE_USER), ("archive", Mode.ARCHIVE)):
@@ -153,16 +175,21 @@ def _restore(backup: Backup, told: dict[str, Any], workdir: Workdir, log: Log) -
             copy_tree(state / name, root / name)
     if (state / "secrets").is_dir():
         copy_tree(state / "secrets", root / _SECRETS)
-    copy_ledger(state / _LEDGER, workdir.ledger)
-    write_bytes(root / SETTINGS, (state / SETTINGS).read_bytes())
-    manifest = read_settings(root).manifest
+    if url == sqlite_url(workdir.ledger):
+        copy_ledger(state / _LEDGER, workdir.ledger)
+        return
+    with log.step("ledger"), one_state(sqlite_url(state / _LEDGER)) as copied:
+        copied.copy_to(url)
+
+
+def _restore_manifest(state: Path, manifest: Path) -> None:
     if (state / _MANIFEST).is_file() and not manifest.exists():
         write_bytes(manifest, (state / _MANIFEST).read_bytes())
 
 
 def _restore_repo(backup: Backup, repo: Repo, refs: Refs) -> None:
     known = {RefName(ref): Commit(at) for ref, at in refs.items()}
-    promoted = Ledger(f"sqlite:///{backup.now / _LEDGER}")
+    promoted = Ledger(sqlite_url(backup.now / _LEDGER))
     also = {row.commit for row in promoted.promotions() if backup.repo.has_commit(row.commit)}
     promoted.close()
     transfer(backup.repo, repo, known, also if repo.path.name == "archive" else ())

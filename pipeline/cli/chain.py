@@ -24,6 +24,7 @@ from pipeline.cli.plan_command import buildroot_variant, plan_of
 from pipeline.cli.results import Disks, Judged, Resolved, Tests, Trees
 from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
+from pipeline.words.alike import told_once
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
 from pipeline.words.gate import GateResult
 from pipeline.words.gate import judge as judge_gate
@@ -284,8 +285,8 @@ def judge(passage: Passage) -> None:
                 house.log.fact(note, about=name)
         held = {name: "; ".join(one.reasons) for name, one in results.items() if not one.passed}
         if held:
-            told = "; ".join(f"{name}: {reasons}" for name, reasons in held.items())
-            raise Failed(f"it would not be promoted: {told}", hint=_evidence(passage))
+            what = f"it would not be promoted: {told_once(held)}"
+            raise Failed(what, hint=_evidence(passage))
 
 
 def _judged(passage: Passage, tree: Tree) -> GateResult:
@@ -378,8 +379,7 @@ def promote(passage: Passage) -> None:
         told = [f"{tree} {commit[:12]}" for tree, commit in result.promoted.items()]
         passage.tell(", ".join(told) or "nothing promoted")
         if result.held:
-            reasons = "; ".join(f"{tree}: {reason}" for tree, reason in result.held.items())
-            raise Failed(f"not promoted: {reasons}", hint=_evidence(passage))
+            raise Failed(f"not promoted: {told_once(result.held)}", hint=_evidence(passage))
 
 
 def _evidence(passage: Passage) -> str:
@@ -400,7 +400,7 @@ def raise_several(failures: Mapping[str, Ending], what: str) -> None:
     try:
         raise_worst(list(failures.values()))
     except Ending as decided:
-        told = "; ".join(f"{name}: {error.what}" for name, error in failures.items())
+        told = told_once({name: error.what for name, error in failures.items()})
         if isinstance(decided, BadInput):
             raise BadInput(
                 f"{what}: {told}", hint=decided.hint, problems=decided.problems

@@ -87,6 +87,7 @@ def examine_rule(root: Path, log: Log) -> Finding:
     Changes nothing, and takes no lock: what is being promoted at the moment is in the ledger.
     """
     from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ledger_place import may_be_there, read_ledger_url
     from pipeline.ports.ostree import Repo
     from pipeline.ports.workdir import Workdir
     from pipeline.stages.promote import violations
@@ -96,11 +97,15 @@ def examine_rule(root: Path, log: Log) -> Finding:
     repo, archive = Repo(workdir.repo, log=log), Repo(workdir.archive, log=log)
     refs = {ref for one in (repo, archive) for ref in one.refs() if "/buildmaster/" in ref}
     judge = f"ostci -C {root} run --again"
-    if not workdir.ledger.is_file():
+    try:
+        url = read_ledger_url(workdir)
+    except Ending as error:
+        return Finding(name=name, ok=False, words=str(error), mend=error.hint)
+    if not may_be_there(workdir, url):
         # Opening it would make an empty one.
         words = f"{workdir.ledger} is not there" if refs else "nothing was promoted yet"
         return Finding(name=name, ok=not refs, words=words, mend=judge)
-    ledger = Ledger(f"sqlite:///{workdir.ledger}")
+    ledger = Ledger(url)
     try:
         broken = violations(repo=repo, archive=archive, ledger=ledger)
         # What a start does first is to move refs to where the ledger says that they are.

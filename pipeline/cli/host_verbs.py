@@ -68,6 +68,9 @@ def _backup(parser: Parser) -> None:
 def _restore(parser: Parser) -> None:
     parser.add_argument("backup", type=Path, help="what ostci backup made")
     parser.add_argument("directory", type=Path, help="the new work directory")
+    parser.add_argument(
+        "--ledger", metavar="URL", help="where to: postgresql://… or sqlite (as it was before)"
+    )
 
 
 def _key(parser: Parser) -> None:

@@ -7,6 +7,7 @@ A work directory has an ``ostci.toml``::
     jobs = 2                      # cores to use; all by default
     machines = "qemu:///embed"    # or qemu:///system, qemu:///session
     address = "127.0.0.1:8080"    # where ostci serve listens
+    ledger = "postgresql:///ostci"   # a file of SQLite here by default
     artifacts = true              # publish what promoted trees are made of, for ostci try --from
 
 In one that is for tries of what a server has (``ostci try --from``) stands in their place::
@@ -27,8 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.ports.files import lock, write_text
+from pipeline.ports.ledger_place import KEY, SETTINGS, ledger_url
 from pipeline.ports.log import Log
-from pipeline.ports.workdir import RunDir, Workdir
+from pipeline.ports.workdir import ADDRESS, RunDir, Workdir
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import DEBIAN_SUITE
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
 
     M = TypeVar("M", bound=Mirrors)
 
-SETTINGS = "ostci.toml"
 CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
 SERVED = "served.json"
@@ -54,6 +55,7 @@ _KEYS = {
     "address": str,
     "artifacts": bool,
     "server": str,
+    KEY: str,
     "master": dict,
 }
 
@@ -65,7 +67,9 @@ class Settings:
     manifest: Path
     jobs: int
     machines: str = "qemu:///embed"
-    address: str = "127.0.0.1:8080"
+    address: str = ADDRESS
+    ledger: str
+    """Its URL, see ``ports/ledger_place``."""
     artifacts: bool = False
     server: str = ""
     """Whose artifacts tries begin from; then there is no manifest here."""
@@ -104,6 +108,7 @@ def read_settings(root: Path) -> Settings:
         jobs=max(1, found.get("jobs", len(os.sched_getaffinity(0)))),
         machines=found.get("machines", Settings.machines),
         address=found.get("address", Settings.address),
+        ledger=ledger_url(Workdir(root), found.get(KEY), where=str(path)),
         artifacts=found.get("artifacts", Settings.artifacts),
         server=found.get("server", ""),
     )
@@ -204,7 +209,7 @@ class House:
         """The ledger."""
         from pipeline.ports.ledger import Ledger
 
-        return Ledger(f"sqlite:///{self.workdir.ledger}")
+        return Ledger(self.settings.ledger)
 
     @cached_property
     def keyring(self) -> "Keyring":

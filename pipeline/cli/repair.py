@@ -12,6 +12,7 @@ from pipeline.cli.house import House
 from pipeline.cli.record import MENDED, mended, note_ending, read_record, records, write_record
 from pipeline.ports import presence
 from pipeline.ports.files import Held, lock, remove_tree
+from pipeline.ports.ledger_place import may_be_there
 from pipeline.ports.ledger_rows import RunRow
 from pipeline.ports.workdir import RunDir
 from pipeline.words.run import RunEnding, RunRecord
@@ -69,7 +70,7 @@ def mend_all(house: House) -> None:
     for run, record in records(house.workdir):
         if record.ending is RunEnding.RUNNING:
             mend_run(house, run)
-    if house.workdir.ledger.is_file():
+    if may_be_there(house.workdir, house.settings.ledger):
         mend_ledger(house)
         mend_promotions(house)
 

@@ -3,7 +3,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house
@@ -13,7 +13,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.manifest import Component, Manifest
 from pipeline.words.records import from_json, plain, to_json
-from pipeline.words.run import RunRecord, StageRecord
+from pipeline.words.run import BUILDS, Builds, RunRecord, StageRecord
 from pipeline.words.snapshot import Snapshot
 
 
@@ -32,17 +32,30 @@ def do_show(options: argparse.Namespace) -> int:
         value = read_record(house.workdir.run(what))
     else:
         value = tree_facts(house, find_tree(house, what))
+    builds = _builds(house, value)
     if options.json:
-        print(_as_json(value))
+        print(_as_json(value, builds))
     else:
-        print("\n".join(_words(value)))
+        print("\n".join([*_words(value), *(f"Buildbot {url}" for url in builds)]))
     return EXIT_PASSED
 
 
-def _as_json(value: object) -> str:
+def _builds(house: House, value: object) -> tuple[str, ...]:
+    """Tell where the builds of a run, or of the run that a tree is of, are to be seen."""
+    version = value.version if isinstance(value, RunRecord | TreeFacts) else ""
+    if not house.workdir.is_run(version):
+        return ()
+    path = house.workdir.run(version).file(BUILDS)
+    return from_json(Builds, path.read_bytes(), where=str(path)).urls if path.is_file() else ()
+
+
+def _as_json(value: object, builds: Sequence[str]) -> str:
     import json
 
-    return json.dumps(value if isinstance(value, dict) else plain(value), indent=2)
+    told = value if isinstance(value, dict) else plain(value)
+    if isinstance(value, RunRecord | TreeFacts):
+        told = {**told, "builds": list(builds)}
+    return json.dumps(told, indent=2)
 
 
 def _words(value: object) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.cli import chain
 from pipeline.cli.holds import begun
-from pipeline.cli.house import CLIENTS_KEY, SETTINGS, House, find_root, init_served
+from pipeline.cli.house import CLIENTS_KEY, House, find_root, init_served
 from pipeline.cli.passage import Passage
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import TerminalSink, live, stdout_sink
@@ -22,6 +22,7 @@ from pipeline.cli.trusting import Trusted, note_newest, raise_stale, trusted_lis
 from pipeline.cli.try_told import tell
 from pipeline.cli.trying import Swap, check_names, go, put_copies, swap_of, wish_of
 from pipeline.ports.files import write_bytes, write_text
+from pipeline.ports.ledger_place import SETTINGS
 from pipeline.ports.log import Log
 from pipeline.ports.served import NotThere, Served
 from pipeline.ports.tried_artifacts import TriedArtifacts

@@ -10,17 +10,14 @@ from buildbot.plugins import util
 
 from pipeline.ports.master_settings import MasterSettings
 
-NOBODY = "nobody"
-
 
 def authorization(settings: MasterSettings) -> dict[str, Any]:
     """Make the ``auth`` and ``authz`` of the page."""
     operators = [user for user, role in settings.users.items() if role == "operator"]
     developers = list(settings.users)
     rules = [
-        # A push is started by the ledger alone: a build that was built again would run beside it.
-        util.RebuildBuildEndpointMatcher(role=NOBODY),
-        # It writes into the ledger what is to be started (``asking``).
+        # Both write into the ledger what is to be started (``again``, ``asking``).
+        util.RebuildBuildEndpointMatcher(role="developer"),
         util.ForceBuildEndpointMatcher(role="developer"),
         # The last word: whatever changes something is an operator's, and refused without any.
         util.AnyControlEndpointMatcher(role="operator"),

@@ -64,6 +64,7 @@ class Job(Ostci):
             self.said.said = f"given up: {attempt - 1} workers did not bring it to an end"
             return EXCEPTION
         self.sent_to = remote.name
+        yield self.link_evidence()
         run = str(self.getProperty("run"))
         told: dict[str, Any] = {
             "settings": self.settings,

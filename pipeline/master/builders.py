@@ -25,6 +25,7 @@ from pipeline.master.remote import RemoteSlot
 from pipeline.master.run_steps import RUN, Begin
 from pipeline.master.scheduler import PUSHES, PushScheduler
 from pipeline.master.steps import Ostci
+from pipeline.master.titled import Titled
 from pipeline.ports.master_settings import MasterSettings
 
 TRIGGERED = ("component", "disk", "suite", "promote")
@@ -125,10 +126,12 @@ def _step(
 def _builder(
     name: str, workers: Sequence[str], steps: Sequence[Any], words: str, **given: Any
 ) -> Any:
+    factory = util.BuildFactory(list(steps))
+    factory.buildClass = Titled
     return util.BuilderConfig(
         name=name,
         workernames=list(workers),
-        factory=util.BuildFactory(list(steps)),
+        factory=factory,
         description=words,
         tags=[name],
         collapseRequests=False,

@@ -28,8 +28,6 @@ from pipeline.words.request import Told
 from pipeline.words.watch import Asked, due_urls, failed
 
 _AT_ONCE = 8
-_ALL_S = 3600.0
-"""How often the base is looked at."""
 
 
 class ManifestWatch(ReconfigurablePollingChangeSource):
@@ -84,7 +82,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         # Once in a while, and with a new manifest, the command looks that sees base and manifest.
         # It may take long, and hooks are followed meanwhile.
         if seen.changed or time.monotonic() >= self._all_due:
-            self._all_due = time.monotonic() + _ALL_S
+            self._all_due = time.monotonic() + self._book.settings.base_poll
             yield self._record_all(seen)
         yield self._lock.run(self._look, None)
 

@@ -28,6 +28,7 @@ from pipeline.master.book import Book
 from pipeline.master.fair import PRIORITY
 from pipeline.master.policies import TRY
 from pipeline.master.steps import stopped_result
+from pipeline.master.titled import TITLE, title_of_build
 from pipeline.words.push import TRIES
 
 LONGEST_NAME = 70
@@ -140,8 +141,9 @@ class Children(steps.Trigger):
             name = child.name if len(child.name) <= LONGEST_NAME else f"{child.name[:69]}…"
             properties.setProperty("virtual_builder_name", name, "run")
             properties.setProperty("virtual_builder_tags", list(child.tags), "run")
-        properties.setProperty("reason", child.name, "run")
         number = self.getProperty("push")
+        for name, value in (("push", number), (TITLE, title_of_build(self))):
+            properties.setProperty(name, value, "run")
         pushes = yield self.book.ask(
             lambda ledger: (ledger.pushes.get(number), ledger.pushes.open())
         )

@@ -9,6 +9,8 @@ import sqlalchemy
 import sqlalchemy.pool
 from buildbot.configurators import ConfiguratorBase
 
+from pipeline.master.again import NAME as AGAIN
+from pipeline.master.again import Again
 from pipeline.master.auth import authorization
 from pipeline.master.bell import NAME as BELL
 from pipeline.master.bell import Bell
@@ -18,6 +20,7 @@ from pipeline.master.changes import ManifestWatch
 from pipeline.master.hooks import SOURCE, bound_bodies, dialect
 from pipeline.master.house import house_services
 from pipeline.master.reconciler import NAME, Reconciler
+from pipeline.master.titled import LINKS
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import Ending
 from pipeline.words.manifest_text import read_manifest
@@ -48,7 +51,11 @@ class Pipeline(ConfiguratorBase):
         self.builders += make_builders(book)
         config_dict["change_source"] = ManifestWatch(name=SOURCE, book=book)
         config_dict.setdefault("services", []).extend(
-            [Reconciler(name=NAME, book=book), Bell(name=BELL, book=book)]
+            [
+                Reconciler(name=NAME, book=book),
+                Bell(name=BELL, book=book),
+                Again(name=AGAIN, book=Book(settings)),
+            ]
         )
         config_dict["services"] += house_services(settings, _osname(settings.manifest))
         config_dict.update(_fixed(settings))
@@ -107,6 +114,7 @@ def _page(settings: MasterSettings) -> dict[str, Any]:
     return {
         "port": f"tcp:{settings.port}:interface={_LOCAL}",
         "plugins": {"console_view": {}, "grid_view": {}},
+        "ui_default_config": dict(LINKS),
         # Pictures of people come from a server of others.
         "avatar_methods": [],
         "change_hook_dialects": {

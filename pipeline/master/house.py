@@ -21,5 +21,5 @@ def house_services(settings: MasterSettings, osname: str) -> list[Any]:
         Reports(name=REPORTS, book=Book(settings), osname=osname),
         Metrics(name=METRICS, book=Book(settings)),
         Tries(name=TRIES, book=Book(settings)),
-        Pruning(name=PRUNING, keep_logs=settings.keep_logs),
+        Pruning(name=PRUNING, book=Book(settings)),
     ]

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A service that looks at the ledger at its start, regularly and when it is told to."""
 
+from collections.abc import Callable
 from typing import Any
 
-from buildbot.util.service import BuildbotService
 from twisted.internet import defer, task
 from twisted.python import log
 
 from pipeline.master.book import Book
+from pipeline.master.booked import Booked
 
 
-class Regular(BuildbotService):
+class Regular(Booked):
     """Derived services have ``_look`` and say in ``what`` what it does, for the log."""
 
     what = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.book: Book | None = None
         self._lock = defer.DeferredLock()
         self._loop: task.LoopingCall | None = None
 
@@ -42,8 +42,6 @@ class Regular(BuildbotService):
             self._loop.stop()
         yield self._lock.run(defer.succeed, None)
         yield super().stopService()
-        if self.book is not None:
-            self.book.close()
 
     def _begin(self) -> None:
         assert self.book is not None
@@ -57,6 +55,10 @@ class Regular(BuildbotService):
             yield self._lock.run(self._look)
         except Exception as error:
             log.err(error, f"{self.what}; the next look tries again")
+
+    def alone(self, what: Callable[[], Any]) -> Any:
+        """Do something while nothing is looked at."""
+        return self._lock.run(what)
 
     def _look(self) -> Any:
         raise NotImplementedError

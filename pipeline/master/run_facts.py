@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.master.children import Child
+from pipeline.ports.files import write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.manifest import OnFailed
 from pipeline.words.manifest_text import target_of
 from pipeline.words.plan import Kind
+from pipeline.words.push import Push
 from pipeline.words.quick import from_json
-from pipeline.words.run import RunRecord
+from pipeline.words.records import to_json
+from pipeline.words.run import BUILDS, Builds, RunRecord
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.wish import Trial, Wish
 
@@ -54,6 +57,22 @@ def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Ma
                 )
             )
     return tuple(children), {tree["name"]: tree["commit"] for tree in trees}
+
+
+def subject_of(workdir: Workdir, run: str, push: Push) -> str:
+    """Tell the subject of what was pushed, where the run has it pinned; else nothing."""
+    if not workdir.is_run(run) or not workdir.run(run).file("snapshot").is_file():
+        return ""
+    pin = _snapshot(workdir, run).pins.get(push.component)
+    return pin.subject if pin is not None and pin.revision == push.after else ""
+
+
+def note_build(workdir: Workdir, run: str, url: str) -> None:
+    """Keep in the run's directory where its builds are to be seen, newest last."""
+    path = workdir.run(run).file(BUILDS)
+    before = from_json(Builds, path.read_bytes(), where=str(path)) if path.is_file() else Builds()
+    if url not in before.urls:
+        write_text(path, to_json(Builds(urls=(*before.urls, url))))
 
 
 def _wish(run: RunDir) -> Wish:

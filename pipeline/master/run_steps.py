@@ -24,12 +24,20 @@ from twisted.internet import defer
 
 from pipeline.master.book import Book
 from pipeline.master.children import Child, Children
-from pipeline.master.run_facts import children_of_plan, children_of_trees, goes_on, run_record
+from pipeline.master.links import run_url, verdict_url
+from pipeline.master.run_facts import (
+    children_of_plan,
+    children_of_trees,
+    goes_on,
+    note_build,
+    run_record,
+    subject_of,
+)
 from pipeline.master.steps import Ostci
 from pipeline.ports.ledger import Ledger
 from pipeline.words.errors import BadInput, Failed
 from pipeline.words.push import Push, PushState
-from pipeline.words.run import RunEnding
+from pipeline.words.run import RunEnding, RunRecord
 
 BEGIN = "begin"
 RUN = util.Property("run")
@@ -75,6 +83,7 @@ class Begin(BuildStep):
             return FAILURE
         push = yield self.book.ask(lambda ledger: ledger.pushes.get(number))
         self._note(push)
+        yield self.build.call_it(push)
         if not push.is_open:
             if push.is_given_up and push.run and (yield self._goes_on(push.run)):
                 # The master was killed before it could stop the build that had begun it.
@@ -136,12 +145,21 @@ class Resolve(_Booked):
         push = yield self.book.ask(lambda ledger: ledger.pushes.get(number))
         if push.run:
             self.setProperty("run", push.run, "resolve")
-            record = yield self.book.ask(lambda _: run_record(self.book.workdir, push.run))
+            page = yield self.build.getUrl()
+            record, subject = yield self.book.ask(lambda _: self._facts(push, page))
             self.setProperty("snapshot", record.snapshot if record else "", "resolve")
+            yield self.build.call_it(push, subject)
+            yield self.addURL(f"run {push.run}", run_url(self.settings, push.run, ""))
         elif result == SUCCESS:
             self.said.said = f"push {number} has no run though it was resolved"
             return EXCEPTION
         return result
+
+    def _facts(self, push: Push, page: str) -> tuple[RunRecord | None, str]:
+        run = str(push.run)
+        if self.book.workdir.is_run(run):
+            note_build(self.book.workdir, run, page)
+        return run_record(self.book.workdir, run), subject_of(self.book.workdir, run, push)
 
 
 class Plan(_Booked):
@@ -189,6 +207,9 @@ class Compose(_Booked):
                 lambda _: children_of_trees(self.book.workdir, run)
             )
             self.setProperty("commits", dict(commits), "compose")
+            for tree, commit in commits.items():
+                url = run_url(self.settings, run, "trees.json")
+                yield self.addURL(f"{tree} {commit[:12]}", url)
             if children:
                 # A tree that failed is held back by promotion, which says why.
                 step = Children(
@@ -267,6 +288,11 @@ class End(_Booked):
 
         yield self.book.ask(end)
         self.told = f"push {number} is {state}" + (f": {message}" if message else "")
+        promoted = record.promoted if record is not None else {}
+        for tree, commit in promoted.items():
+            yield self.addURL(f"verdicts of {tree}", verdict_url(self.settings, commit))
+        told = f"promoted {', '.join(promoted)}" if promoted else self.getProperty("ending", "")
+        self.build.said = message or told or str(state)
 
     def getResultSummary(self) -> dict[str, str]:  # noqa: N802
         """Say what became of the push."""

@@ -16,6 +16,7 @@ from buildbot.process.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, statu
 from twisted.internet import defer
 
 from pipeline.master.commands import GRACE_S, environment, is_bug, is_trouble, ostci, result_of
+from pipeline.master.links import evidence_url
 from pipeline.ports.master_settings import MasterSettings
 
 _SAID = "ostci: "
@@ -69,6 +70,7 @@ class Ostci(ShellMixin, BuildStep):
             if attempt > self.settings.attempts:
                 self.said.said = f"given up: its worker was lost {attempt - 1} times"
                 return EXCEPTION
+        yield self.link_evidence()
         self.addLogObserver("stdio", self.said)
         command = yield self.makeRemoteShellCommand(
             command=self.command(),
@@ -92,6 +94,13 @@ class Ostci(ShellMixin, BuildStep):
         self.code = command.rc
         result = yield self.sorted(command.rc)
         return result
+
+    @defer.inlineCallbacks
+    def link_evidence(self) -> Any:
+        """Show where what the command leaves for people is to be seen."""
+        name, url = evidence_url(self.settings, self.words, str(self.getProperty("run", "")))
+        if url:
+            yield self.addURL(name, url)
 
     def command(self) -> list[object]:
         """Write the command as the worker is given it."""

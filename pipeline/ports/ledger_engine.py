@@ -11,11 +11,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline.ports.files import full_disk, lock
 from pipeline.ports.ledger_tables import HEAD
-from pipeline.words.errors import Ending, Trouble
+from pipeline.words.errors import BadInput, Ending, Trouble
 
 _BUSY_S = 60.0
 _READING = "ledger_reading"
@@ -39,7 +39,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.path = Path(self.url.database or "") if self._is_sqlite else None
-        self._engine = create_engine(self.url, **self._options())
+        self._engine = self._make_engine()
         if self._is_sqlite:
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
@@ -50,14 +50,26 @@ class Database:
     def _is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
 
-    def _options(self) -> dict[str, object]:
-        return {"connect_args": {"timeout": _BUSY_S}} if self._is_sqlite else {}
+    def _make_engine(self) -> Engine:
+        if self._is_sqlite:
+            return create_engine(self.url, connect_args={"timeout": _BUSY_S})
+        try:
+            # A server that was started again is asked over a new connection.
+            return create_engine(self.url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            what = f"a ledger in PostgreSQL needs {error.name}"
+            raise Trouble(what, where=self._name, hint="pip install psycopg2-binary") from error
+
+    @property
+    def _name(self) -> str:
+        return self.url.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See one state of the database for the length of the ``with``."""
         with self._told(), self._engine.connect() as connection:
-            connection = connection.execution_options(**{_READING: True})
+            seen = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = connection.execution_options(**{_READING: True}, **seen)
             with connection.begin():
                 yield connection
 
@@ -66,7 +78,7 @@ class Database:
         """Be the only one that writes; all of it is kept at the end of the ``with``, or nothing."""
         with self._told(), self._engine.begin() as connection:
             if not self._is_sqlite:
-                connection.execute(text(f"select pg_advisory_xact_lock({_ADVISORY})"))
+                _be_alone(connection)
             yield connection
 
     def close(self) -> None:
@@ -84,10 +96,11 @@ class Database:
             raise ending from error
 
     def _ending(self, error: DBAPIError) -> Ending | None:
-        name = self.url.render_as_string(hide_password=True)
         if self.path is None:
-            if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
-                return Trouble(f"the ledger cannot be used: {error.orig}", where=name)
+            if isinstance(error, OperationalError) or error.connection_invalidated:
+                told = " ".join(str(error.orig).split())
+                hint = f"psql '{self._name.replace('+psycopg2', '')}'"
+                return Trouble(f"the ledger cannot be used: {told}", where=self._name, hint=hint)
             return None
         # The low byte is the kind of error, the others tell more of it.
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
@@ -126,14 +139,23 @@ def _bring_up_to_date(engine: Engine, path: Path | None) -> None:
         alone = lock(Path(f"{path}.lock"), what="opening the ledger", wait_s=_BUSY_S)
     with alone if path is not None else nullcontext(), engine.begin() as connection:
         if path is None:
-            connection.execute(text(f"select pg_advisory_xact_lock({_ADVISORY})"))
+            _be_alone(connection)
         _upgrade(connection, str(path or engine.url.render_as_string(hide_password=True)))
+
+
+def _be_alone(connection: Connection) -> None:
+    """Wait for others that write to PostgreSQL, as SQLite does by itself, and as long."""
+    connection.execute(text(f"set local lock_timeout = {int(_BUSY_S * 1000)}"))
+    connection.execute(text(f"select pg_advisory_xact_lock({_ADVISORY})"))
 
 
 def _upgrade(connection: Connection, name: str) -> None:
     # Loaded only for a database that is not of this version: it takes a while.
     from pipeline.ports.ledger_migrations import scripts, upgrade
 
+    if inspect(connection).has_table("buildrequests"):
+        what = "this is the database of Buildbot: the ledger needs one of its own"
+        raise BadInput(what, where=name, hint="createdb ostci")
     found = _revision_of(connection)
     known = {one.revision for one in scripts().walk_revisions()}
     if found is not None and found not in known:

@@ -9,12 +9,16 @@ people::
     runs = 4            # runs on their way at once
     slots = 2           # builds, disks and suites at once; all cores by default
     poll = 60           # seconds between two looks at all repositories
+    base-poll = 3600    # seconds between two looks at the base; at once: ostci push base
     reconcile = 60      # seconds between two looks for pushes that nothing works on
     attempts = 3        # how often a push is started before it ends as trouble
     silent = 1200       # seconds without output after which a command is stopped
     longest = 14400     # seconds that a command may take
     url = "https://ci.example.org/"   # as people reach the page
+    served = "https://os.example.org/"   # as people reach what ostci serve shows
     keep-logs = 90      # days that Buildbot keeps the logs of builds; runs have their own
+    keep-builds = 365   # days that it keeps builds and changes; the ledger keeps how runs ended
+    keep-newest = 50    # builds of each component and suite that it keeps, however old
     database = "postgresql:///buildbot"   # Buildbot's own; SQLite in its directory by default
     worker-user = "ostci-worker"   # builds and boots as this user, see worker_user
     [master.users]
@@ -39,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import write_text
+from pipeline.ports.ledger_place import KEY, is_same_database, ledger_url
 from pipeline.ports.remote_settings import (
     LOCAL,
     RemoteSettings,
@@ -46,7 +51,7 @@ from pipeline.ports.remote_settings import (
     read_remote_settings,
 )
 from pipeline.ports.report_settings import Receiver, check_report, read_receivers
-from pipeline.ports.workdir import Workdir
+from pipeline.ports.workdir import ADDRESS, Workdir
 from pipeline.words.errors import BadInput
 from pipeline.words.fitness import Pool
 
@@ -56,8 +61,8 @@ ROLES = ("developer", "operator")
 _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
-_DAYS = ("keep-logs",)
-_WORDS = ("url", "path", "database")
+_DASHED = ("keep-logs", "keep-builds", "keep-newest", "base-poll")
+_WORDS = ("url", "served", "path", "database")
 _USER = "worker-user"
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 DOCK_PORT = 8012
@@ -73,9 +78,12 @@ class MasterSettings:
     port: int = 8010
     worker_port: int = 9989
     url: str = ""
+    served: str = ""
+    """Where runs and verdicts are seen; it ends with a slash."""
     runs: int = 4
     slots: int = 2
     poll: int = 60
+    base_poll: int = 3600
     reconcile: int = 60
     attempts: int = 3
     silent: int = 1200
@@ -92,8 +100,13 @@ class MasterSettings:
     remote: RemoteSettings = field(default_factory=RemoteSettings)
     receivers: tuple[Receiver, ...] = ()
     """Who is told of pushes."""
+    ledger_url: str
+    """Where pushes are written down."""
     keep_logs: int = 90
-    """Days."""
+    keep_builds: int = 365
+    """Days, as ``keep_logs``."""
+    keep_newest: int = 50
+    """Builds of each builder, also of virtual ones."""
     database: str = ""
     """Where Buildbot has its own data, without the password; empty for SQLite."""
     database_password: str = field(default="", repr=False)
@@ -118,11 +131,6 @@ class MasterSettings:
         """Names of the slots of workers with homes of their own."""
         return tuple(name for one in self.remote.workers for name in one.slot_names)
 
-    @property
-    def ledger_url(self) -> str:
-        """Where pushes are written down."""
-        return f"sqlite:///{self.workdir.ledger}"
-
 
 def read_master_settings(home: Path) -> MasterSettings:
     """Read both files and the secrets; raises BadInput with the place of what is wrong."""
@@ -143,15 +151,23 @@ def read_master_settings(home: Path) -> MasterSettings:
             where=str(work / "ostci.toml"),
             secret=lambda name: _secret(home, name),
         )
-    given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
+    given |= {key.replace("-", "_"): table[key] for key in _DASHED if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
     if _USER in table:
         given["worker_user"] = table[_USER]
         given["remote"] = _with_local(given.get("remote", RemoteSettings()), home, place, given)
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
+    served = str(given.get("served") or f"http://{said.get('address', ADDRESS)}/")
+    given["served"] = f"{served.rstrip('/')}/"
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
+    where = str(work / "ostci.toml")
+    ledger = ledger_url(Workdir(work), said.get(KEY), where=where)
+    if given.get("database") and is_same_database(given["database"], ledger):
+        what = "master.database and ledger are the same: each needs one of its own"
+        raise BadInput(what, where=where, hint="createdb buildbot")
     return MasterSettings(
         home=home,
+        ledger_url=ledger,
         workdir=Workdir(work),
         manifest=(work / str(said.get("manifest", ""))).resolve(),
         port=port,
@@ -216,7 +232,7 @@ def _check(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise BadInput("master is a table: [master]", where=where)
     for key, value in table.items():
-        if key in (*_NUMBERS, *_DAYS):
+        if key in (*_NUMBERS, *_DASHED):
             if type(value) is not int or value < 1:
                 raise BadInput(f"master.{key} wants a number from 1, not {value!r}", where=where)
         elif key in _WORDS:
@@ -236,7 +252,7 @@ def _check(table: Any, where: str) -> None:
         elif key == "report":
             check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, _USER, "users", "remote", "report"))
+            known = ", ".join((*_NUMBERS, *_DASHED, *_WORDS, _USER, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

@@ -30,6 +30,8 @@ from pathlib import Path
 from pipeline.ports.files import remove_tree, symlink
 from pipeline.words.errors import BadInput
 
+ADDRESS = "127.0.0.1:8080"
+"""Where ``ostci serve`` listens where nothing else is said."""
 _VERSION = re.compile(r"(\d{4})(\d{2})(\d{2})\.(\d+)")
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from pipeline.ports import process
+from pipeline.ports.ledger_place import sqlite_url
 from pipeline.ports.log import Log
 from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import BadInput, Trouble
@@ -91,7 +92,7 @@ def _hide(settings: MasterSettings) -> None:
     workdir = settings.workdir
     workdir.keys.mkdir(mode=0o700, exist_ok=True)
     workdir.keys.chmod(0o700)
-    if not workdir.archive.exists():
+    if not workdir.archive.exists() and settings.ledger_url == sqlite_url(workdir.ledger):
         # Else one is missing that was there, and nobody must take an empty one for it.
         workdir.ledger.touch(mode=0o600)
     for path in workdir.root.glob(f"{workdir.ledger.name}*"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.words.alike import stages_told
 from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
 
 _VERSION = re.compile(r"(\d{8})\.(\d+)")
@@ -37,6 +38,16 @@ _WORST_FIRST = (
     RunEnding.BAD_INPUT,
     RunEnding.FAILED,
 )
+
+
+BUILDS = "builds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builds:
+    """``builds.json`` of a run: where a master's builds of it are to be seen, newest last."""
+
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +123,7 @@ def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]
             for last in _LAST:
                 wrong.pop(last, None)  # it was held for what the others tell in more words
         if wrong:
-            return ending, "; ".join(one.message or name for name, one in wrong.items())
+            return ending, stages_told((name, one.message) for name, one in wrong.items())
     if any(last in stages for last in _LAST):
         return RunEnding.PASSED, ""
     return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"

@@ -12,6 +12,7 @@ import pytest
 from pipeline.cli.house import House, init
 from pipeline.cli.serving import serving
 from pipeline.ports.gpg import Keyring
+from pipeline.ports.ledger_place import with_ledger
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.process import CommandError
 from pipeline.words.refs import buildmaster_ref
@@ -29,12 +30,15 @@ MANIFEST = {
 }
 
 
-def small_shop(root: Path) -> Shop:
+def small_shop(root: Path, *, ledger: str = "") -> Shop:
     """Make a work directory with two promoted trees, and a manifest that reads."""
     shop = Shop(root / "work", manifest())
     (root / "rootfs.tar").touch()
     (root / "os.yaml").write_text(json.dumps(MANIFEST))
     init(shop.root, root / "os.yaml")
+    if ledger:
+        settings = shop.root / "ostci.toml"
+        settings.write_text(with_ledger(settings.read_text(), ledger))
     shop.ship("20261124.0", "one")
     return shop
 

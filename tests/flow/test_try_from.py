@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.house import SETTINGS, House
+from pipeline.cli.house import House
 from pipeline.cli.serving import publish_key, serving
 from pipeline.ports.gpg import Keyring
+from pipeline.ports.ledger_place import SETTINGS
 from pipeline.ports.log import Log
 from pipeline.ports.static_http import answering
 from pipeline.words.published import LIST, index_name

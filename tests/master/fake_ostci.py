@@ -69,20 +69,24 @@ def next_code(name: str) -> str:
 def resolve(workdir: Workdir, words: list[str], code: int) -> None:
     """Make the run of a push."""
     from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ledger_place import read_ledger_url
     from pipeline.words.manifest_text import read_manifest
     from pipeline.words.records import to_json
-    from pipeline.words.refs import Key
-    from pipeline.words.snapshot import BasePin, Snapshot
+    from pipeline.words.refs import Key, Revision
+    from pipeline.words.snapshot import BasePin, Pin, Snapshot
 
     number = int(words[words.index("--push") + 1])
-    ledger = Ledger(f"sqlite:///{workdir.ledger}")
-    if code or ledger.pushes.get(number).run:
+    ledger = Ledger(read_ledger_url(workdir))
+    push = ledger.pushes.get(number)
+    if code or push.run:
         return
     run = workdir.new_run()
     text = (workdir.root.parent / "sample" / "manifest.yaml").read_text()
     manifest = read_manifest(text, "manifest.yaml", relative_to=str(workdir.root)).manifest
     assert manifest is not None
-    snapshot = Snapshot(manifest=manifest, pins={}, base=BasePin(key=Key("0" * 64)))
+    pin = Pin(revision=Revision(push.after), subject="bring <b>joy</b>")
+    base = BasePin(key=Key("0" * 64))
+    snapshot = Snapshot(manifest=manifest, pins={push.component: pin}, base=base)
     run.file("snapshot").write_text(to_json(snapshot))
     ledger.begin_run(run.version, manifest.osname, time.time())
     write_record(run, "open", "")
@@ -123,11 +127,12 @@ def compose(workdir: Workdir, words: list[str], code: int) -> None:
 def end(workdir: Workdir, words: list[str], code: int) -> None:
     """Give the run an ending: the next of ``exit-end-ending``, or passed."""
     from pipeline.ports.ledger import Ledger
+    from pipeline.ports.ledger_place import read_ledger_url
 
     if not code:
         ending = next_code("exit-end-ending") or "passed"
         write_record(workdir.run(words[0]), ending, "as it was told")
-        Ledger(f"sqlite:///{workdir.ledger}").end_run(words[0], ending)
+        Ledger(read_ledger_url(workdir)).end_run(words[0], ending)
 
 
 def cancel(workdir: Workdir, words: list[str], _code: int) -> None:

@@ -134,9 +134,8 @@ def test_everybody_does_what_is_theirs_and_no_more(up: FakeUp) -> None:
     assert newest(up).id == before
     build = up.builds()[-1]["buildid"]
     login = {"user": "dora", "password": "opensesame"}
-    for what in ("stop", "rebuild"):
-        assert up.control(f"builds/{build} {what}", **login)[0] == 403
-    assert up.control(f"builds/{build} rebuild", user="olga", password="opensesame")[0] == 403
+    assert up.control(f"builds/{build} stop", **login)[0] == 403
+    assert up.control(f"builds/{build} rebuild")[0] == 403
     assert ask(up, "force", user="olga", component="hello")[0] == 200, "operators may, too"
     up.wait_ended(newest(up))
 

@@ -81,6 +81,7 @@ def test_what_a_worker_user_is_for_is_done_by_no_other(work: Work, home: Path) -
             "master.remote.workers.local: that one is of this machine",
         ),
         ("[master]\nruns = 0\n", "master.runs wants a number from 1, not 0"),
+        ("[master]\nbase-poll = 0\n", "master.base-poll wants a number from 1, not 0"),
         ("[master]\nruns = true\n", "master.runs wants a number from 1, not True"),
         ('[master]\npoll = "60"\n', "master.poll wants a number from 1, not '60'"),
         ("[master]\nurl = 7\n", "master.url wants a text, not 7"),

@@ -23,7 +23,9 @@ def work(tmp_path: Path) -> Work:
 
 def looking(work: Work) -> Looking:
     workdir = work.house().workdir
-    return Looking(MasterSettings(home=work.root, workdir=workdir, manifest=work.sample.manifest))
+    manifest = work.sample.manifest
+    told = MasterSettings(home=work.root, workdir=workdir, manifest=manifest, ledger_url="")
+    return Looking(told)
 
 
 def resolved(work: Work) -> None:

@@ -85,7 +85,8 @@ def test_a_code_is_an_ending(
     steps = up.steps(build)
     assert steps["compose"] == word
     assert "promote" not in steps and "machines" not in steps
-    assert f"compose was told to end with {code}" in build["state_string"] or code == 130
+    assert build["state_string"].endswith(f": {message}")
+    assert f"compose was told to end with {code}" in up.logs(build) or code == 130
     assert up.calls()[-1].startswith("cancel" if code == 130 else "end")
 
 

@@ -25,16 +25,6 @@ RUN = "20261128.0"
 URL = "https://example.org/zlib.git"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    """A PostgreSQL."""
-    lacking = postgres.missing()
-    if lacking:
-        pytest.skip(lacking)
-    with postgres.serving() as found:
-        yield found
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """An empty ledger of either kind."""
