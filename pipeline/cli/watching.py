@@ -42,7 +42,7 @@ def do_watch(options: argparse.Namespace) -> int:
     with live(sink):
         while True:
             began = time.monotonic()
-            found, manifest = look(house, manifest)
+            found, manifest = look(house, manifest, branches=not options.no_branches)
             if options.json:
                 print(json.dumps(_plain(found)), flush=True)
             if options.once:
@@ -56,7 +56,9 @@ def do_watch(options: argparse.Namespace) -> int:
             house = House(find_root(options.workdir), log=Log(sink))
 
 
-def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manifest]:
+def look(
+    house: House, last_good: Manifest | None = None, *, branches: bool = True
+) -> tuple[Round, Manifest]:
     """Look once; tells also the manifest to go by when the next round finds a broken one.
 
     Without any that was good, the one of the newest run stays in force; raises BadInput where
@@ -93,7 +95,9 @@ def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manife
     except Ending as error:
         problems[BASE] = error
         house.log.warning(str(error), about=BASE)
-    request = watch_stage.WatchRequest(manifest=manifest, jobs=max(8, house.settings.jobs * 2))
+    jobs = max(8, house.settings.jobs * 2)
+    urls = None if branches else frozenset[str]()
+    request = watch_stage.WatchRequest(manifest=manifest, urls=urls, jobs=jobs)
     found = watch_stage.watch(request, mirrors=house.mirrors, pushes=pushes, log=house.log)
     for head in found.gone:
         house.log.warning(f"there is no branch {head.branch} at {head.url}", about=head.component)

@@ -4,7 +4,8 @@
 A round compares where the branches are with what the ledger knows. Only what has moved goes on to
 the stage ``watch``, which fetches, and records pushes and heads in one transaction: a master's
 pushes and a laptop's are made by the same code. The reconciler then starts what is new. A hook
-means a look at one repository at once.
+means a look at one repository at once; what it names of a burst is a push of its own
+(``words/named``).
 """
 
 import random
@@ -15,14 +16,17 @@ from typing import Any
 
 from buildbot.changes.base import ReconfigurablePollingChangeSource
 from twisted.internet import defer, threads
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from pipeline.master.book import Book
 from pipeline.master.looking import Looked, Looking, Seen
 from pipeline.master.reconciler import NAME as RECONCILER
+from pipeline.stages.watch import WatchResult
 from pipeline.words.errors import Ending
-from pipeline.words.hook import place_of_repository
+from pipeline.words.hook import Said, place_of_repository
+from pipeline.words.named import Hooks
 from pipeline.words.push import MANIFEST, Via
 from pipeline.words.watch import Asked, due_urls, failed
 
@@ -41,8 +45,14 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._asked: dict[str, Asked] = {}
         self._poked: set[str] = set()
+        self._hooks = Hooks()
+        # A round may take as long as its slowest server: hooks do not wait for it.
         self._lock = defer.DeferredLock()
+        self._poking = defer.DeferredLock()
+        self._seeing = defer.DeferredLock()
+        self._again: dict[str, IDelayedCall] = {}
         self._pool: ThreadPool | None = None
+        self._hook_pool: ThreadPool | None = None
         self._problem = ""
         self._all_due = 0.0
         super().__init__(*args, **kwargs)
@@ -58,8 +68,9 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     @defer.inlineCallbacks
     def activate(self) -> Any:
         """Begin to watch."""
-        self._pool = ThreadPool(0, _AT_ONCE, name="watch")
+        self._pool, self._hook_pool = (ThreadPool(0, _AT_ONCE, name="watch") for _ in range(2))
         self._pool.start()
+        self._hook_pool.start()
         yield super().activate()
         # Chance delays rounds, not the first: pushes may have come while the master was away.
         self.doPoll()
@@ -68,17 +79,22 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def deactivate(self) -> Any:
         """Stop watching, when what goes on is over."""
         yield super().deactivate()
-        yield self._lock.run(defer.succeed, None)
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            yield threads.deferToThread(pool.stop)
+        for call in self._again.values():
+            call.cancel()
+        self._again.clear()
+        for lock in (self._lock, self._poking):
+            yield lock.run(defer.succeed, None)
+        pools, self._pool, self._hook_pool = (self._pool, self._hook_pool), None, None
+        for pool in pools:
+            if pool is not None:
+                yield threads.deferToThread(pool.stop)
 
     @defer.inlineCallbacks
     def poll(self) -> Any:
         """Look at everything."""
         if self._is_over():
             return
-        seen: Seen = yield self._lock.run(self._see)
+        seen: Seen = yield self._see()
         # Once in a while, and with a new manifest, the command looks that sees base and manifest.
         # It may take long, and hooks are followed meanwhile.
         if seen.changed or time.monotonic() >= self._all_due:
@@ -93,7 +109,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         except Ending as error:
             log.msg(f"ostci watch --once: {error}")
             return
-        yield self._lock.run(self._looking.recorded, seen)
+        yield self._seeing.run(self._looking.recorded, seen)
         if wrong:
             log.msg(f"ostci watch --once: {wrong}")
 
@@ -102,7 +118,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
 
     @defer.inlineCallbacks
     def _see(self) -> Any:
-        seen: Seen = yield threads.deferToThread(self._looking.see)
+        seen: Seen = yield self._seeing.run(threads.deferToThread, self._looking.see)
         if seen.problem != self._problem:
             self._problem = seen.problem
             log.msg(seen.problem or "the manifest is good again")
@@ -121,15 +137,21 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             files=[],
         )
 
-    def poke(self, urls: Iterable[str]) -> None:
-        """Look soon at the repositories that these addresses are of; others are not ours."""
+    def poke(self, said: Said) -> None:
+        """Look soon at the repositories that a hook's addresses are of; others are not ours."""
+        places = {place_of_repository(url) for url in said.urls}
+        if said.named is not None:
+            for place in places:
+                self._hooks.note(place, said.named, time.monotonic())
+        self._poke(places)
+
+    def _poke(self, places: set[str]) -> None:
         if self._pool is None:
             return  # the first round looks at everything
-        places = {place_of_repository(url) for url in urls}
         idle = not self._poked
         self._poked |= places
         if idle and places:
-            looking: Any = self._lock.run(self._look_at_poked)
+            looking: Any = self._poking.run(self._look_at_poked)
             looking.addErrback(log.err, "after a hook")
 
     def _look_at_poked(self) -> Any:
@@ -144,11 +166,13 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         seen: Seen = yield self._see()
         urls = sorted(seen.branches)
         if places is None:
+            self._hooks.keep([place_of_repository(url) for url in urls])
             urls = list(due_urls(urls, self._asked, time.monotonic()))
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
             urls = [url for url in urls if place_of_repository(url) in places]
-        looked = yield self._ask(urls, seen.branches)
+        pool = self._pool if places is None else self._hook_pool
+        looked = yield self._ask(pool, urls, seen.branches)
         heads = yield self._book.ask(lambda ledger: ledger.pushes.heads())
         moved = frozenset(
             url
@@ -156,20 +180,54 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
         )
         if moved:
-            via = Via.POLL if places is None else Via.HOOK
-            record = partial(self._looking.record, urls=moved, via=via)
-            for url, error in (yield self._book.ask(record)).items():
-                log.msg(f"{url}: {error}")
+            yield self._record(moved, Via.POLL if places is None else Via.HOOK)
         if moved or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:
-                yield reconciler.look()
+                # How long that takes keeps no hook waiting.
+                reconciler.look()
 
     @defer.inlineCallbacks
-    def _ask(self, urls: Iterable[str], branches: Mapping[str, frozenset[str]]) -> Any:
+    def _record(self, moved: frozenset[str], via: Via) -> Any:
+        now = time.monotonic()
+        places = {url: place_of_repository(url) for url in sorted(moved)}
+        awaited = {url for url, place in places.items() if self._hooks.is_awaited(place, now)}
+        named = {url: found for url, at in places.items() if (found := self._hooks.named(at))}
+        record = partial(
+            self._looking.record, urls=moved, via=via, named=named, awaited=frozenset(awaited)
+        )
+        found: WatchResult = yield self._book.ask(record)
+        for url, error in found.problems.items():
+            log.msg(f"{url}: {error}")
+        for url, place in places.items():
+            if url in found.problems:
+                continue
+            done = [push.after for push in found.pushes if push.url == url]
+            held = {head.branch: at for head, at in found.held.items() if head.url == url}
+            wait_s = self._hooks.looked(place, done, held, time.monotonic())
+            if wait_s:
+                self._look_later(place, wait_s)
+
+    def _look_later(self, place: str, wait_s: float) -> None:
+        """Look again when no hook is waited for any more, unless one comes and all is there."""
         from twisted.internet import reactor
 
-        pool = self._pool
+        if place in self._again or self._pool is None:
+            return
+
+        def look() -> None:
+            del self._again[place]
+            self._poke({place})
+
+        later: Any = reactor
+        self._again[place] = later.callLater(wait_s, look)
+
+    @defer.inlineCallbacks
+    def _ask(
+        self, pool: ThreadPool | None, urls: Iterable[str], branches: Mapping[str, frozenset[str]]
+    ) -> Any:
+        from twisted.internet import reactor
+
         assert pool is not None
         asked = {
             url: threads.deferToThreadPool(reactor, pool, self._looking.ask, url, branches[url])

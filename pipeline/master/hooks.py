@@ -10,7 +10,7 @@ from twisted.python import log
 from twisted.web import server
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import MOST_BYTES, is_signed, urls_of
+from pipeline.words.hook import MOST_BYTES, is_signed, said_by
 
 SOURCE = "manifest"
 """The name of the change source."""
@@ -39,12 +39,12 @@ class Hint(BaseHookHandler):
             log.msg(f"a {kind} hook was refused: its signature is wrong or missing")
             raise ValueError("the signature is wrong or missing")
         try:
-            urls = urls_of(headers, body)
+            said = said_by(headers, body)
         except BadInput as error:
             raise ValueError(str(error)) from error
         source = self.master.change_svc.namedServices.get(SOURCE)
         if source is not None:
-            source.poke(urls)
+            source.poke(said)
         return defer.succeed(([], None))
 
 

@@ -2,7 +2,7 @@
 """What the watch does in threads: read the manifest, ask servers, have pushes recorded."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.ports import process
@@ -18,6 +18,7 @@ from pipeline.stages import watch
 from pipeline.words.errors import BadInput, Ending, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
+from pipeline.words.named import Named
 from pipeline.words.push import Via, heads_of
 
 _RECORD_S = 1800.0
@@ -105,24 +106,35 @@ class Looking:
         except Ending as error:
             return Looked(error=str(error))
 
-    def record(self, ledger: Ledger, urls: frozenset[str], via: Via) -> Mapping[str, str]:
-        """Fetch what moved there and record the pushes; tells what is wrong, by URL."""
+    def record(
+        self,
+        ledger: Ledger,
+        urls: frozenset[str],
+        via: Via,
+        named: Mapping[str, Sequence[Named]],
+        awaited: frozenset[str],
+    ) -> watch.WatchResult:
+        """Fetch what moved there and record the pushes; see ``watch.WatchRequest``."""
         manifest = self._manifest
         if manifest is None:
-            return {}
+            return watch.WatchResult()
         suite = manifest.base.suite or DEBIAN_SUITE
         mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
-        request = watch.WatchRequest(manifest=manifest, urls=urls, via=via)
+        request = watch.WatchRequest(
+            manifest=manifest, urls=urls, via=via, named=named, awaited=awaited
+        )
         found = watch.watch(request, mirrors=mirrors, pushes=ledger.pushes, log=self._log)
         watch.supersede(ledger.pushes, manifest.queue_bound, log=self._log)
-        return {url: str(error) for url, error in found.problems.items()}
+        return found
 
     def record_all(self) -> str:
-        """Have the manifest and the base looked at, too, by the command that people give.
+        """Have the manifest and the base looked at by the command that people give.
 
         Tells what it found wrong; raises Trouble where it recorded nothing at all.
         """
-        argv = ["ostci", "-C", str(self._settings.workdir.root), "watch", "--once", "--json"]
+        # Branches are asked by us, who know what hooks named of them.
+        words = ["watch", "--once", "--no-branches", "--json"]
+        argv = ["ostci", "-C", str(self._settings.workdir.root), *words]
         env = {**environment(), "PATH": self._settings.path}
         done = process.run(argv, log=self._log, env=env, deadline_s=_RECORD_S, ok=())
         last = "; ".join(done.error_text.splitlines()[-3:])

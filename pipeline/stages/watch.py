@@ -9,7 +9,7 @@ alone: it is looked at again in the next round, and nothing was lost.
 import contextvars
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +23,12 @@ from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest, Source, SourceKind
+from pipeline.words.named import Named, way_from
 from pipeline.words.push import (
     BASE,
     MANIFEST,
     Head,
+    History,
     NewPush,
     Push,
     PushState,
@@ -39,11 +41,17 @@ from pipeline.words.push import (
 
 @dataclass(frozen=True, kw_only=True)
 class WatchRequest:
-    """``urls`` are the servers to ask; None is all. ``via`` is told of what is found."""
+    """``urls`` are the servers to ask; None is all. ``via`` is told of what is found.
+
+    ``named`` is what hooks named, by URL. Of the URLs in ``awaited`` more hooks may be under way:
+    what they have not named yet is left alone.
+    """
 
     manifest: Manifest
     urls: frozenset[str] | None = None
     via: Via = Via.POLL
+    named: Mapping[str, Sequence[Named]] = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
     jobs: int = 8
 
 
@@ -51,21 +59,23 @@ class WatchRequest:
 class WatchResult:
     """What a round found: pushes in push order, branches seen first, gone, and servers in trouble.
 
-    ``problems`` are by URL.
+    ``problems`` are by URL. ``held`` are heads that were left alone, and where the ledger has them.
     """
 
     pushes: tuple[Push, ...] = ()
     baselines: tuple[Head, ...] = ()
     gone: tuple[Head, ...] = ()
     problems: Mapping[str, Ending] = field(default_factory=dict)
+    held: Mapping[Head, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What one server said: where each head is, and what its move became."""
+    """What one server said: where each head is, and what its move became; else it is held."""
 
     moved: tuple[tuple[Head, str, tuple[NewPush, ...]], ...] = ()
     gone: tuple[Head, ...] = ()
+    held: Mapping[Head, str] = field(default_factory=dict)
 
 
 def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: Log) -> WatchResult:
@@ -78,6 +88,8 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
     recorded: list[Push] = []
     baselines: list[Head] = []
     gone: list[Head] = []
+    held: dict[Head, str] = {}
+    waiting: list[tuple[int, NewPush]] = []
     problems: dict[str, Ending] = {}
     with log.step(f"{len(by_url)} servers"), ThreadPoolExecutor(request.jobs) as pool:
         futures = {
@@ -97,10 +109,17 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
                 log.warning(str(error), about=first.component)
                 continue
             gone += found.gone
+            held |= found.held
             for head, revision, made in found.moved:
-                recorded += pushes.note_head(head.url, head.branch, revision, made)
+                if made and head.url in request.named:
+                    waiting += _numbered(made, request.named[head.url])
+                else:
+                    recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
+    # Of several repositories the pushes are in the order in which their hooks came.
+    for _, push in sorted(waiting, key=lambda one: one[0]):
+        recorded += pushes.note_head(push.url, push.branch, push.after, [push])
     for push in sorted(recorded, key=lambda one: one.id):
         log.fact(f"push {push.id}: {push.before[:12]} → {push.after[:12]}", about=push.component)
     return WatchResult(
@@ -108,7 +127,17 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
         baselines=tuple(baselines),
         gone=tuple(gone),
         problems=problems,
+        held=held,
     )
+
+
+def _numbered(made: Sequence[NewPush], named: Sequence[Named]) -> Iterator[tuple[int, NewPush]]:
+    """Tell the place of each push among hooks; what none named goes with those before it."""
+    numbers = {one.after: one.number for one in named}
+    last = 0
+    for push in made:
+        last = max(last, numbers.get(push.after, last))
+        yield last, push
 
 
 def _ask(
@@ -121,21 +150,40 @@ def _ask(
     url = heads[0].url
     began = time.monotonic()
     there = read_heads(url, [head.branch for head in heads], git=mirrors.git)
-    moved = []
+    moved: list[tuple[Head, str, tuple[NewPush, ...]]] = []
+    held: dict[Head, str] = {}
     for head in heads:
         before, after = known.get((url, head.branch)), there.get(head.branch)
         if after is None or after == before:
             continue
-        made: tuple[NewPush, ...] = ()
-        if before is not None:
-            source = Source(kind=SourceKind.GIT, location=url, revision=after)
-            mirrors.fetch(source, max_age_s=time.monotonic() - began)
-            history = read_history(mirrors.path(source), before, after, git=mirrors.git)
-            unit = request.manifest.unit
-            made = pushes_of(head, before, after, history, unit=unit, via=request.via)
-        moved.append((head, after, made))
+        if before is None:
+            moved.append((head, after, ()))
+            continue
+        source = Source(kind=SourceKind.GIT, location=url, revision=after)
+        mirrors.fetch(source, max_age_s=time.monotonic() - began)
+        history = read_history(mirrors.path(source), before, after, git=mirrors.git)
+        made = _pushes(head, before, after, history, request)
+        if made:
+            moved.append((head, made[-1].after, made))
+        if not made or made[-1].after != after:
+            held[head] = made[-1].after if made else before
     gone = tuple(head for head in heads if head.branch not in there)
-    return _Found(moved=tuple(moved), gone=gone)
+    return _Found(moved=tuple(moved), gone=gone, held=held)
+
+
+def _pushes(
+    head: Head, before: str, after: str, history: History, request: WatchRequest
+) -> tuple[NewPush, ...]:
+    """Tell the pushes that a move became; where hooks are awaited, those that they lead to."""
+    unit = request.manifest.unit
+    named = [one for one in request.named.get(head.url, ()) if one.branch == head.branch]
+    ends = {revision for one in named for revision in (one.before, one.after)}
+    made = pushes_of(head, before, after, history, unit=unit, via=request.via, named=ends)
+    if head.url not in request.awaited or unit != "push":
+        return made
+    way = {*way_from(before, named)}
+    most = max((at for at, push in enumerate(made, 1) if push.after in way), default=0)
+    return made[:most]
 
 
 # What is no branch

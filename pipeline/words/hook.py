@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Push hooks of forges: is one signed by who knows the secret, and which repository is it of.
+"""Push hooks of forges: is one signed by who knows the secret, and which push is it of.
 
 What a hook says is a hint to look there, no more: a forged or repeated one can start nothing.
 """
@@ -9,10 +9,13 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from pipeline.words.errors import BadInput
+from pipeline.words.named import Named
+from pipeline.words.refs import is_revision
 
 Headers = Mapping[str, str]
 """Names are in lower case."""
@@ -20,6 +23,7 @@ MOST_BYTES = 1024**2
 """Of a hook's body."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SCP = re.compile(r"([^/:]+):(?!/)")
+_BRANCHES = "refs/heads/"
 _URL_KEYS = ("clone_url", "ssh_url", "git_url", "html_url", "git_http_url", "git_ssh_url", "url")
 
 
@@ -53,10 +57,19 @@ _SIGNATURES: Mapping[str, Callable[[Headers, bytes, str], tuple[str, str]]] = {
 }
 
 
-def urls_of(headers: Headers, body: bytes) -> tuple[str, ...]:
-    """Tell the addresses of the repository that a hook is of; raises BadInput for no JSON.
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a hook says: the addresses of a repository, and the push, where it tells of one."""
 
-    Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
+    urls: tuple[str, ...]
+    named: Named | None = None
+
+
+def said_by(headers: Headers, body: bytes) -> Said:
+    """Read a hook; raises BadInput for no JSON.
+
+    Forges put addresses into ``repository`` (GitLab also into ``project``); a plain hook has
+    ``url``. All of them tell the push by ``ref``, ``before`` and ``after``.
     """
     form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     # curl calls everything a form, JSON too.
@@ -68,7 +81,18 @@ def urls_of(headers: Headers, body: bytes) -> tuple[str, ...]:
         raise BadInput("the hook's body is no JSON") from error
     if not isinstance(found, dict):
         raise BadInput("the hook's body is no object")
-    return tuple(dict.fromkeys(_urls(found)))
+    return Said(urls=tuple(dict.fromkeys(_urls(found))), named=_named(found))
+
+
+def _named(found: Mapping[str, Any]) -> Named | None:
+    ref, before, after = (found.get(key) for key in ("ref", "before", "after"))
+    if not isinstance(ref, str) or not ref.startswith(_BRANCHES):
+        return None
+    if not isinstance(before, str) or not isinstance(after, str):
+        return None
+    if not is_revision(before) or not is_revision(after):
+        return None
+    return Named(branch=ref.removeprefix(_BRANCHES), before=before, after=after)
 
 
 def _urls(found: Mapping[str, Any]) -> Iterator[str]:
