@@ -12,9 +12,9 @@ from pipeline.stages import build as build_stage
 from pipeline.stages import compose as compose_stage
 from pipeline.words.errors import BadInput, Failed
 from pipeline.words.manifest import Manifest, OnFailed, Target
-from pipeline.words.manifest_text import target_of
 from pipeline.words.records import from_json
 from pipeline.words.refs import Commit, Part
+from pipeline.words.targets import target_of
 from pipeline.words.tree import Tree
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from buildbot.changes.base import ReconfigurablePollingChangeSource
 from twisted.internet import defer, threads
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
@@ -50,7 +49,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._lock = defer.DeferredLock()
         self._poking = defer.DeferredLock()
         self._seeing = defer.DeferredLock()
-        self._again: dict[str, IDelayedCall] = {}
+        self._again: dict[str, Any] = {}
         self._pool: ThreadPool | None = None
         self._hook_pool: ThreadPool | None = None
         self._problem = ""
@@ -163,6 +162,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def _look(self, places: set[str] | None) -> Any:
         if self._is_over():
             return
+        # What is named from here on is of the next look: pushes are in the order of their hooks.
+        until = self._hooks.count
         seen: Seen = yield self._see()
         urls = sorted(seen.branches)
         if places is None:
@@ -180,7 +181,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
         )
         if moved:
-            yield self._record(moved, Via.POLL if places is None else Via.HOOK)
+            yield self._record(moved, Via.POLL if places is None else Via.HOOK, until)
         if moved or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:
@@ -188,11 +189,11 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
                 reconciler.look()
 
     @defer.inlineCallbacks
-    def _record(self, moved: frozenset[str], via: Via) -> Any:
+    def _record(self, moved: frozenset[str], via: Via, until: int) -> Any:
         now = time.monotonic()
         places = {url: place_of_repository(url) for url in sorted(moved)}
         awaited = {url for url, place in places.items() if self._hooks.is_awaited(place, now)}
-        named = {url: found for url, at in places.items() if (found := self._hooks.named(at))}
+        named = {url: self._hooks.named(place, until) for url, place in places.items()}
         record = partial(
             self._looking.record, urls=moved, via=via, named=named, awaited=frozenset(awaited)
         )

@@ -8,11 +8,11 @@ from typing import Any
 from pipeline.master.children import Child
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.manifest import OnFailed
-from pipeline.words.manifest_text import target_of
 from pipeline.words.plan import Kind
-from pipeline.words.quick import from_json
+from pipeline.words.records import from_json
 from pipeline.words.run import RunRecord
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.targets import target_of
 from pipeline.words.wish import Trial, Wish
 
 

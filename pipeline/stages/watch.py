@@ -111,15 +111,16 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
             gone += found.gone
             held |= found.held
             for head, revision, made in found.moved:
-                if made and head.url in request.named:
-                    waiting += _numbered(made, request.named[head.url])
+                named = request.named.get(head.url, ())
+                if made and named:
+                    waiting += _numbered(made, named)
                 else:
                     recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
     # Of several repositories the pushes are in the order in which their hooks came.
-    for _, push in sorted(waiting, key=lambda one: one[0]):
-        recorded += pushes.note_head(push.url, push.branch, push.after, [push])
+    for _, one in sorted(waiting, key=lambda numbered: numbered[0]):
+        recorded += pushes.note_head(one.url, one.branch, one.after, [one])
     for push in sorted(recorded, key=lambda one: one.id):
         log.fact(f"push {push.id}: {push.before[:12]} → {push.after[:12]}", about=push.component)
     return WatchResult(

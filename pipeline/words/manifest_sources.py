@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.words.findings import Findings, Wrong, did_you_mean, one_of
-from pipeline.words.manifest import Source, SourceKind
+from pipeline.words.manifest import GIT_SCHEMES, Source, SourceKind
 from pipeline.words.manifest_schema import ArchivePinKeys, PinKeys, SourceKeys, SourcesKeys
 from pipeline.words.manifest_values import parse_debian_version
 from pipeline.words.refs import is_revision
@@ -19,7 +19,6 @@ from pipeline.words.yaml_nodes import Path
 
 KINDS = tuple(kind.value for kind in SourceKind)
 ARCHIVES = (SourceKind.TARBALL, SourceKind.ZIPFILE)
-GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
 FILE_SCHEMES = ("https", "http", "file")
 DEFAULT_BRANCH = "master"
 """The original's, for a source that names no branch, tag or revision."""

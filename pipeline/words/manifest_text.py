@@ -30,10 +30,10 @@ from pipeline.words.manifest_components import Names, list_names, read_component
 from pipeline.words.manifest_schema import VERSION_KEY, ManifestKeys
 from pipeline.words.manifest_shape import read_keys
 from pipeline.words.manifest_sources import ARCHIVES, Sources, check_url
-from pipeline.words.manifest_targets import INSTALLED_TESTS, read_targets, selectable, target_of
+from pipeline.words.manifest_targets import INSTALLED_TESTS, read_targets, selectable
 from pipeline.words.yaml_nodes import Path, read_nodes
 
-__all__ = ["NeededFile", "Reading", "parse_manifest", "read_manifest", "target_of"]
+__all__ = ["NeededFile", "Reading", "parse_manifest", "read_manifest"]
 
 
 class NeededKind(StrEnum):

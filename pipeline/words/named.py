@@ -64,10 +64,15 @@ class Hooks:
         young = [one for one in kept.named if now - one[0] < _OLD_S]
         kept.named = [*young, (now, numbered)][-_MOST:]
 
-    def named(self, place: str) -> tuple[Named, ...]:
-        """List what hooks named there and no look has passed yet."""
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return self._count
+
+    def named(self, place: str, until: int) -> tuple[Named, ...]:
+        """List what the first ``until`` hooks named there and no look has passed yet."""
         found = self._places.get(place)
-        return tuple(one for _, one in found.named) if found else ()
+        return tuple(one for _, one in found.named if one.number <= until) if found else ()
 
     def is_awaited(self, place: str, now: float) -> bool:
         """Tell whether what no hook has named there is left alone for a while."""

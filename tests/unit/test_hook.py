@@ -8,7 +8,8 @@ import json
 import pytest
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import is_signed, place_of_repository, urls_of
+from pipeline.words.hook import Said, is_signed, place_of_repository, said_by
+from pipeline.words.named import Named
 
 SECRET = "correct horse"
 BODY = json.dumps({"repository": {"clone_url": "https://forge.example/a/zlib.git"}}).encode()
@@ -40,20 +41,41 @@ def test_the_old_signature_of_github_does_not_count() -> None:
 
 
 def test_the_repository_is_found_in_the_bodies_of_all_forges() -> None:
-    assert urls_of({}, BODY) == ("https://forge.example/a/zlib.git",)
+    assert said_by({}, BODY).urls == ("https://forge.example/a/zlib.git",)
     gitlab = {"project": {"git_ssh_url": "git@forge.example:a/zlib.git", "id": 7}}
-    assert urls_of({}, json.dumps(gitlab).encode()) == ("git@forge.example:a/zlib.git",)
-    assert urls_of({}, b'{"url": "file:///srv/zlib"}') == ("file:///srv/zlib",)
+    assert said_by({}, json.dumps(gitlab).encode()).urls == ("git@forge.example:a/zlib.git",)
+    assert said_by({}, b'{"url": "file:///srv/zlib"}').urls == ("file:///srv/zlib",)
     form = {"content-type": "application/x-www-form-urlencoded"}
-    assert urls_of(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D") == ("x://y",)
-    assert urls_of(form, b'{"url": "x://y"}') == ("x://y",)
-    assert urls_of({}, b'{"repository": {"url": 7}}') == ()
+    assert said_by(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D").urls == ("x://y",)
+    assert said_by(form, b'{"url": "x://y"}').urls == ("x://y",)
+    assert said_by({}, b'{"repository": {"url": 7}}').urls == ()
+
+
+def test_the_push_is_found_in_the_bodies_of_all_forges() -> None:
+    url, old, new = "https://forge.example/a/zlib.git", "a" * 40, "b" * 40
+    told = {"ref": "refs/heads/topic/x", "before": old, "after": new}
+    named = Named(branch="topic/x", before=old, after=new)
+    body = {**told, "repository": {"clone_url": url}}
+    assert said_by({}, json.dumps(body).encode()) == Said(urls=(url,), named=named)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"ref": "refs/tags/v1"}, {"ref": 7}, {"ref": "main"}, {"before": None}, {"after": []}),
+        *({"before": "--help"}, {"after": "main"}, {"after": "b" * 41}),
+    ],
+)
+def test_what_is_no_push_to_a_branch_is_just_a_repository(wrong: dict[str, object]) -> None:
+    told = {"url": "x://y", "ref": "refs/heads/main", "before": "a" * 40, "after": "b" * 40}
+    assert said_by({}, json.dumps(told).encode()).named is not None
+    assert said_by({}, json.dumps({**told, **wrong}).encode()) == Said(urls=("x://y",))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b"7"])
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadInput, match="the hook's body is no"):
-        urls_of({}, body)
+        said_by({}, body)
 
 
 def test_all_addresses_of_a_repository_are_one_place() -> None:

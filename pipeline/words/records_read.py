@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Read the JSON of our own dataclasses, checked, without a library that takes long to load.
 
-For the paths where an answer is wanted at once; ``records.from_json`` reads the same and can tell
-more of what is wrong. It knows the types that our records are made of and refuses all others.
+Each command of a run is a process of its own that reads some and writes some. Only the types that
+our records are made of are known; all others are refused.
 """
 
 import dataclasses
