@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What hooks name: chains of pushes, and how long one that is missing is waited for."""
 
+import itertools
 import random
 
 import pytest
@@ -38,10 +39,7 @@ def test_in_whatever_order_hooks_come_they_lead_the_same_way(
     count: int, chance: random.Random
 ) -> None:
     line = [f"{number}" for number in range(count + 1)]
-    hooks = [
-        Named(branch="main", before=one, after=two)
-        for one, two in zip(line, line[1:], strict=False)
-    ]
+    hooks = [Named(branch="main", before=one, after=two) for one, two in itertools.pairwise(line)]
     chance.shuffle(hooks)
     assert list(way_from("0", hooks)) == line[1:]
 
