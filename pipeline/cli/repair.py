@@ -7,16 +7,18 @@ process left is mended while others go on: its runs are those whose lock nobody 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pipeline.cli.house import House
 from pipeline.cli.record import MENDED, mended, note_ending, read_record, records, write_record
 from pipeline.ports import presence
-from pipeline.ports.files import Held, lock, remove_tree
+from pipeline.ports.files import Held, lock, remove_tree, write_text
 from pipeline.ports.ledger_rows import RunRow
 from pipeline.ports.workdir import RunDir
 from pipeline.words.run import RunEnding, RunRecord
 
 _MENDING_S = 900.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextmanager
@@ -54,14 +56,20 @@ def alone(house: House, what: str, *, wait_s: float) -> Iterator[None]:
 
 
 def repair(house: House) -> None:
-    """Mend what killed processes left; nothing is to be mended while none was killed."""
+    """Mend what killed processes left; nothing is to be mended while none was killed.
+
+    What a machine that went down had written of them may be lost: the first start on a machine
+    that has come up since looks in any case.
+    """
     with lock(house.workdir.lock("repair"), what="putting things right", wait_s=_MENDING_S):
         found = presence.look(house.workdir.tmp, but=house.tmp)
-        if found.here and not found.killed:
+        mark, now = house.workdir.mended, _BOOT.read_text()
+        if not found.killed and mark.is_file() and mark.read_text() == now:
             return
         mend_all(house)
         for path in found.killed:
             remove_tree(path)  # last: while it is there, the next start looks, too
+        write_text(mark, now)
 
 
 def mend_all(house: House) -> None:

@@ -13,9 +13,6 @@ from pipeline.words.refs import Part
 DEBIAN_SUITE = "bookworm"
 """Where Debian's source packages come from when the base is not of Debian."""
 
-GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
-"""What a source may be fetched by."""
-
 
 class SourceKind(StrEnum):
     """Where the files of a component come from; all but ``local`` are seen as git downstream."""
