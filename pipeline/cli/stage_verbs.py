@@ -40,10 +40,11 @@ def do_base(options: Options) -> int:
 def do_resolve(options: Options) -> int:
     """Pin every source, or make the run of a push."""
     from pipeline.cli import chain, push_verbs
-    from pipeline.cli.runs import parse_overrides
 
     if options.push is not None:
         return push_verbs.do_resolve_push(options)
+    from pipeline.cli.runs import parse_overrides
+
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)
