@@ -2,21 +2,31 @@
 """A burst of pushes is a run, a snapshot and a commit each, in order, however they are seen."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.bursts import Burst, hooked, polling
+from tests.bursts import Burst, hooked, polling, pretended, pretended_polling
+from tests.masters import Up
 
 pytestmark = pytest.mark.slow
-MANY = pytest.param(100, marks=pytest.mark.full)
+FULL = pytest.mark.full
 
 
-@pytest.mark.parametrize("count", [20, MANY])
+@pytest.mark.parametrize(
+    ("prepare", "count"),
+    [
+        (pretended, 20),
+        (hooked, 5),
+        pytest.param(hooked, 20, marks=FULL),
+        pytest.param(hooked, 100, marks=FULL),
+    ],
+)
 def test_each_push_that_a_hook_names_is_a_run_though_one_look_finds_all(
-    tmp_path: Path, count: int
+    tmp_path: Path, prepare: Callable[[Path], Up], count: int
 ) -> None:
-    with hooked(tmp_path) as up:
+    with prepare(tmp_path) as up:
         burst = Burst(up)
         made = burst.push(count, random.Random(count))
         for push in made:
@@ -25,8 +35,17 @@ def test_each_push_that_a_hook_names_is_a_run_though_one_look_finds_all(
         burst.check(made, ordered=True)
 
 
-@pytest.mark.parametrize("count", [20, MANY])
-def test_each_commit_is_a_run_though_nobody_tells_of_it(tmp_path: Path, count: int) -> None:
-    with polling(tmp_path) as up:
+@pytest.mark.parametrize(
+    ("prepare", "count"),
+    [
+        (pretended_polling, 20),
+        pytest.param(polling, 20, marks=FULL),
+        pytest.param(polling, 100, marks=FULL),
+    ],
+)
+def test_each_commit_is_a_run_though_nobody_tells_of_it(
+    tmp_path: Path, prepare: Callable[[Path], Up], count: int
+) -> None:
+    with prepare(tmp_path) as up:
         burst = Burst(up)
         burst.check(burst.push(count, random.Random(count)), ordered=False)
