@@ -88,7 +88,7 @@ def _note(up: Up, what: str) -> None:
     )
     _NOTES.parent.mkdir(exist_ok=True)
     with _NOTES.open("a") as file:
-        file.write(line + "\n")
+        file.write(f"{when}: {built} built; {told}; {what}\n")
 
 
 def _names() -> list[str]:
