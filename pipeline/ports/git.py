@@ -74,6 +74,7 @@ class Mirrors:
         self._downloads = downloads or root / "downloads"
         self._suite = suite
         self._debian_mirrors = debian_mirrors
+        self._between: dict[tuple[Path, Revision, Revision], list[GitCommit]] = {}
 
     @cached_property
     def _debian(self) -> "DebianSources":
@@ -215,9 +216,18 @@ class Mirrors:
     def log_between(self, source: Source, old: Revision, new: Revision) -> list[GitCommit]:
         """List the git commits after ``old`` up to ``new``, newest first, at most 1,000.
 
-        Where no history leads from one to the other only ``new`` is told.
+        Where no history leads from one to the other only ``new`` is told. It is asked for more
+        than once of what is built, and never changes.
         """
         mirror = self._need(source)
+        key = (mirror, old, new)
+        if key not in self._between:
+            self._between[key] = self._log_between(source, mirror, old, new)
+        return self._between[key]
+
+    def _log_between(
+        self, source: Source, mirror: Path, old: Revision, new: Revision
+    ) -> list[GitCommit]:
         for one in (old, new):
             if not is_revision(one) or not self._has(mirror, one):
                 raise Failed(f"the mirror has no revision {one}", where=source.location)
