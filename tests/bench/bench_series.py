@@ -83,9 +83,7 @@ def _note(up: Up, what: str) -> None:
     built = len(list(up.work.house().workdir.runs.glob("*/*/*/*/built/*.json")))
     states = Counter(str(push.state) for push in _pushes(up))
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    line = (
-        f"{time.strftime('%H:%M:%S')} load {os.getloadavg()[0]:.1f}: {built} built; {told}; {what}"
-    )
+    when = f"{time.strftime('%H:%M:%S')} load {os.getloadavg()[0]:.1f}"
     _NOTES.parent.mkdir(exist_ok=True)
     with _NOTES.open("a") as file:
         file.write(f"{when}: {built} built; {told}; {what}\n")
