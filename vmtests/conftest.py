@@ -7,7 +7,7 @@ test's, and never counts as the guest's failure.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -29,10 +29,17 @@ _LONGEST_LOG = 64 * 1024
 _LOGS = pytest.StashKey[ListSink]()
 
 
-def pytest_configure() -> None:
-    """See that there are parameters."""
+_BROKEN = (Cause.FAILED_UNIT, Cause.CORE_DUMP, Cause.OOM_KILL, Cause.OOPS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See that there are parameters, and tell pytest the marks of suites."""
     if not os.environ.get(PARAMETERS):
         raise pytest.UsageError(f"{PARAMETERS} is not set: ostci test starts suites")
+    config.addinivalue_line("markers", "named: its result is named by its parameter alone")
+    config.addinivalue_line(
+        "markers", "expects(cause, …): what may go wrong in the guest meanwhile"
+    )
 
 
 def pytest_sessionfinish() -> None:
@@ -58,10 +65,9 @@ def pytest_runtest_makereport(
     bench = the_bench()
     if call.when == "call" or not report.passed:
         result = _judge(item, call, report)
-        if not any(
-            one.name == item.name and one.verdict != Verdict.PASSED for one in bench.results
-        ):
-            bench.results = [one for one in bench.results if one.name != item.name] + [result]
+        name = result.name
+        if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
+            bench.results = [one for one in bench.results if one.name != name] + [result]
         _tell(bench, result)
     return report
 
@@ -82,13 +88,20 @@ def _judge(
     if verdict in (Verdict.FAILED, Verdict.TROUBLE):
         log = f"{log}\n{report.longreprtext}"
     return TestResult(
-        name=item.name,
+        name=_name(item),
         verdict=verdict,
         seconds=round(report.duration, 3),
         message=message,
         cause=cause,
         log=log[-_LONGEST_LOG:],
     )
+
+
+def _name(item: pytest.Item) -> str:
+    """Name a result; one of many of the same function, that is marked so, by its parameter."""
+    if item.get_closest_marker("named") is None:
+        return item.name
+    return item.name.partition("[")[2].removesuffix("]")
 
 
 def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
@@ -130,6 +143,24 @@ def machine(bench: Bench) -> Machine:
     It is there also when the boot has failed: the tests say what of.
     """
     return bench.booted()
+
+
+@pytest.fixture
+def watched(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Fail the test if a unit fails, a program dumps core, or the kernel is unwell meanwhile.
+
+    A test that has to break something says so: ``@pytest.mark.expects(Cause.CORE_DUMP)``.
+    """
+    mark = request.node.get_closest_marker("expects")
+    causes = [cause for cause in _BROKEN if mark is None or cause not in mark.args]
+    before = machine.symptoms(*causes)
+    watch = machine.watch
+    yield machine
+    # After a reboot all that was seen is new.
+    known = before if machine.watch is watch else ()
+    found = [one for one in machine.symptoms(*causes) if one not in known]
+    if found:
+        raise GuestFailed(f"while it ran: {found[0].message}", cause=found[0].cause)
 
 
 @pytest.fixture(scope="session")

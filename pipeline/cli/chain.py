@@ -48,10 +48,11 @@ def base(passage: Passage, *, refresh: bool = False, offline: bool = False) -> N
         request = replace(base_request(house), offline=offline)
         age = 0.0 if refresh else base_stage.MAX_AGE_S
         cache = base_stage.shared_cache() or house.workdir.cache
-        pin = base_stage.resolve_base(request, cache=cache, log=house.log, max_age_s=age)
-        result = base_stage.import_base(request, pin, repo=house.repo, cache=cache, log=house.log)
+        result = base_stage.have_base(
+            request, repo=house.repo, cache=cache, log=house.log, max_age_s=age
+        )
         passage.write("base", result)
-        how = "was here" if result.cached else "imported"
+        pin, how = result.pin, "was here" if result.cached else "imported"
         passage.tell(f"{manifest.base.name} {pin.key[:12]} {how}, {len(pin.packages)} packages")
 
 
@@ -185,11 +186,18 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 
     All trees of the run by default, and all suites that their gates want.
     """
+    from pipeline.cli.attempts import Attempts
     from pipeline.stages import test as test_stage
 
     house = passage.house
     with passage.stage("test", *part_of_test(trees, suite)):
         disks = passage.read("disks", Disks, before="disk").disks
+        attempts = Attempts(
+            cache=house.workdir.cache,
+            tmp=house.tmp,
+            log=house.log,
+            promoted=lambda tree: _promoted_disk(passage, tree),
+        )
         heard = []
         for tree in _trees(passage, trees):
             target = target_of(passage.manifest, tree.target)
@@ -202,11 +210,11 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     suite=name,
                     into=passage.run.test(tree.name, name),
                     machines=house.settings.machines,
+                    repo=house.workdir.repo,
+                    known_failing=passage.manifest.installed_tests_xfail,
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
-                    result = test_stage.run_suite(
-                        request, cache=house.workdir.cache, tmp=house.tmp, log=house.log
-                    )
+                    result = attempts.hear(request)
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
                 heard.append(result)
@@ -216,6 +224,18 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
             "did not pass",
         )
+
+
+def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
+    """Find the tree that was promoted last, and have a disk of it; None without another one."""
+    house = passage.house
+    commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
+        return None
+    info = house.repo.info(commit)
+    promoted = replace(tree, commit=commit, version=info.metadata.get("version", ""))
+    target = target_of(passage.manifest, tree.target)
+    return promoted, _disk_of(passage, promoted, target, house.clients_key(), full=False)
 
 
 def hear(passage: Passage, result: SuiteResult) -> None:

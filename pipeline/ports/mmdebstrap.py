@@ -47,6 +47,15 @@ _UPDATE_S, _MAKE_S = 600.0, 3600.0
 _WAIT_S = 900.0
 
 
+_MOVED = re.compile(
+    "404 |File not found|Hash Sum mismatch|unexpected size|Mirror sync in progress|not valid yet"
+)
+
+
+class Moved(Trouble):
+    """The archive has other packages by now than its lists said: new lists will do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Archive:
     """Where packages come from: lines of sources.list(5), and whose packages."""
@@ -353,7 +362,7 @@ def classify(error: process.CommandError, directory: Path) -> Exception:
     )
     told = [line for line in text.splitlines() if re.search(reasons, line)]
     if told:
-        return Trouble(
+        return (Moved if any(map(_MOVED.search, told)) else Trouble)(
             f"the mirror does not answer as it should: {told[0].strip()}",
             where="base",
             hint=error.hint,

@@ -248,6 +248,26 @@ class Repo:
             hint = f"ostree fsck --repo={self.path}"
             raise Trouble(f"file object {checksum} is missing", hint=hint) from error
 
+    def content(self, checksum: str, *, limit: int) -> bytes:
+        """Read the first bytes of a file object; of a ``bare-user`` repository, as it is stored."""
+        with self._object(checksum, "file").open("rb") as file:
+            return file.read(limit)
+
+    def below(self, commit: str, place: str) -> Iterator[tuple[str, str]]:
+        """Yield (path from there, checksum) of every file below a directory, if it is one."""
+        dirtree = self.info(commit).tree
+        for name in place.split("/"):
+            entry = self.directory(dirtree).dirs.get(name)
+            if entry is None:
+                return
+            dirtree = entry[0]
+        todo = [("", dirtree)]
+        while todo:
+            path, dirtree = todo.pop()
+            here = self.directory(dirtree)
+            yield from ((f"{path}{name}", checksum) for name, checksum in here.files.items())
+            todo += [(f"{path}{name}/", tree) for name, (tree, _) in here.dirs.items()]
+
     def find_commits(self, prefix: str) -> list[Commit]:
         """List the commits here whose checksum starts with at least two hexadecimal digits."""
         place = self.path / "objects" / prefix[:2]

@@ -21,6 +21,7 @@ from pipeline.ports.dracut import dracut_initramfs
 from pipeline.ports.files import lock, write_bytes
 from pipeline.ports.initramfs import initramfs_digest, make_initramfs
 from pipeline.ports.log import Log
+from pipeline.ports.mmdebstrap import Moved
 from pipeline.ports.ostree import Mode, Repo, dump_metadata
 from pipeline.ports.userns import remove_tree
 from pipeline.stages.basing import archives, debian
@@ -39,13 +40,42 @@ from pipeline.words.manifest import BaseKind
 from pipeline.words.refs import Commit, Key, RefName, base_ref, ref_part
 from pipeline.words.snapshot import BasePin, canonical_json
 
-__all__ = ["BaseRequest", "BaseResult", "import_base", "resolve_base", "shared_cache"]
+__all__ = [
+    "BaseRequest",
+    "BaseResult",
+    "have_base",
+    "import_base",
+    "resolve_base",
+    "shared_cache",
+]
 
 METADATA_KEY = "ostci.base"
 MAX_AGE_S = 3600.0
 """How old apt's lists may be when a base is resolved."""
 _KEEP_SHARED = 8
+_TIMES = 3
 _WAIT_S = 3600.0
+
+
+def have_base(
+    request: BaseRequest, *, repo: Repo, cache: Path, log: Log, max_age_s: float = MAX_AGE_S
+) -> BaseResult:
+    """Resolve the base and import it; from new lists where the archive moves on in between.
+
+    An archive is written to while it is read (a security fix comes at any time), so that lists
+    of an hour or a minute ago may name what nobody has any more. Raises as ``resolve_base`` and
+    ``import_base``.
+    """
+    for left in reversed(range(_TIMES)):
+        try:
+            pin = resolve_base(request, cache=cache, log=log, max_age_s=max_age_s)
+            return import_base(request, pin, repo=repo, cache=cache, log=log)
+        except Moved as moved:
+            if not left:
+                raise
+            log.fact(f"{moved.what}; resolved anew", about="base")
+            max_age_s = 0.0
+    raise AssertionError("not reached")
 
 
 def resolve_base(

@@ -23,8 +23,17 @@ from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
 from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.installed import (
+    LARGEST,
+    PLACE,
+    SUITE,
+    TIMEOUT_S,
+    InstalledTest,
+    parse_test,
+)
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
@@ -48,6 +57,9 @@ class TestRequest:
 
     ``into`` is the directory of the evidence; ``repeat`` the command that repeats the suite, to
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
+    ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
+    ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
+    those to be run, of all.
     """
 
     run: str
@@ -59,6 +71,9 @@ class TestRequest:
     machines: str = "qemu:///embed"
     repeat: str = ""
     suites: Path | None = None
+    repo: Path | None = None
+    known_failing: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     __test__ = False
 
@@ -95,11 +110,18 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         raise BadInput(f"there is no suite {suite}", hint=hint)
     Known(request.target.smoke.known)  # what is wrong with them is told before a machine starts
     started = time.monotonic()
+    installed = _installed(request, test, log) if suite == SUITE else ()
+    _empty(request.into)
+    if suite == SUITE and not installed:
+        return replace(
+            _nothing_yet(request),
+            verdict=Verdict.SKIPPED,
+            message=f"{request.tree.name} has no installed tests",
+        )
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
     log.detail(f"machines: {chosen.words}; deadlines are stretched by {chosen.speed:.1f}")
-    _empty(request.into)
     with _directories(tmp) as (sockets, scratch):
         parameters = SuiteParameters(
             suite=suite,
@@ -113,16 +135,44 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             scratch=str(scratch),
             evidence=str(request.into),
             repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
+            installed=installed,
         )
-        deadline_s = expected.deadline_s + expected.settle_s + _BESIDES_S * chosen.speed
+        besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
+        deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
         bytecode = cache.resolve() / "bytecode"
-        code = _run_pytest(parameters, folder, test, deadline_s, bytecode=bytecode, log=log)
+        only = "" if installed else test
+        code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
     try:
         result = _result(request, code, deadline_s)
     except RuntimeError:
         remove_tree(bytecode)  # whatever it was, it must not be the same for ever
         raise
     return replace(result, seconds=round(time.monotonic() - started, 3))
+
+
+def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest, ...]:
+    """List the installed tests of a tree, or the one of that name or folder; raises BadInput."""
+    if request.repo is None:
+        raise ValueError("the suite of installed tests needs the repository that has the tree")
+    repo = Repo(request.repo, log=log)
+    known = {path.lstrip("/").removeprefix(f"{PLACE}/") for path in request.known_failing}
+    found = {
+        name: checksum
+        for name, checksum in repo.below(request.tree.commit, PLACE)
+        if name.endswith(".test")
+    }
+    chosen = sorted(name for name in found if not only or f"{name}/".startswith(f"{only}/"))
+    chosen = [name for name in chosen if not request.only or name in request.only]
+    if only and not chosen:
+        near = difflib.get_close_matches(only, found, 1)
+        hint = f"did you mean {SUITE}/{near[0]}?" if near else f"the tree has {len(found)}"
+        raise BadInput(f"{request.tree.name} has no installed test {only}", hint=hint)
+    return tuple(
+        parse_test(
+            name, repo.content(found[name], limit=LARGEST + 1), is_expected_to_fail=name in known
+        )
+        for name in chosen
+    )
 
 
 def _empty(directory: Path) -> None:
@@ -215,14 +265,7 @@ def _relay(line: str, log: Log) -> None:
 def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:
     """Turn what the process left into a result; raises RuntimeError where that is our bug."""
     path = request.into / "report.json"
-    blank = SuiteResult(
-        # In full: one test of a suite must never pass for the suite at a gate.
-        suite=request.suite,
-        tree=request.tree.name,
-        commit=request.tree.commit,
-        verdict=Verdict.TROUBLE,
-        evidence=_evidence(request.into),
-    )
+    blank = _nothing_yet(request)
     if code < 0 or _was_killed(request.into, code):
         why = f"the suite did not end within {deadline_s:.0f} s, or was killed"
         return replace(blank, cause="trouble", message=f"{why} ({process.describe_code(code)})")
@@ -242,6 +285,17 @@ def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:
         cause=report.cause,
         message=report.message,
         numbers=report.numbers,
+    )
+
+
+def _nothing_yet(request: TestRequest) -> SuiteResult:
+    return SuiteResult(
+        # In full: one test of a suite must never pass for the suite at a gate.
+        suite=request.suite,
+        tree=request.tree.name,
+        commit=request.tree.commit,
+        verdict=Verdict.TROUBLE,
+        evidence=_evidence(request.into),
     )
 
 

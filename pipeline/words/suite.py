@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.words.installed import InstalledTest
 from pipeline.words.manifest import Target
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import TestResult
@@ -20,7 +21,8 @@ class SuiteParameters:
 
     ``sockets`` is short and open to QEMU's user, ``scratch`` has room for layers of the disk.
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
-    with KVM they may take. ``repeat`` is the command that repeats the suite.
+    with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
+    tests that the suite of that name is to run.
     """
 
     suite: str
@@ -34,6 +36,7 @@ class SuiteParameters:
     scratch: str
     evidence: str
     repeat: str = ""
+    installed: tuple[InstalledTest, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,10 @@ class TestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
-    """One suite on one booted commit; ``evidence`` is a path within the run's directory."""
+    """One suite on one booted commit; ``evidence`` is a path within the run's directory.
+
+    ``attempts`` is how often it was run for this verdict.
+    """
 
     suite: str
     tree: str
@@ -47,6 +50,7 @@ class SuiteResult:
     evidence: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Measurements, such as ``boot_s``."""
+    attempts: int = 1
 
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)

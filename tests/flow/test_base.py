@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.ports.files import sha256_file
 from pipeline.ports.log import Log
+from pipeline.ports.mmdebstrap import Moved
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.base import BaseRequest, BaseResult, import_base, resolve_base
+from pipeline.stages.base import BaseRequest, BaseResult, have_base, import_base, resolve_base
 from pipeline.words.errors import BadInput, Failed, Trouble
 from pipeline.words.manifest import Base, BaseKind
 from pipeline.words.snapshot import BasePin
@@ -296,8 +297,33 @@ def test_an_archive_that_moved_on_after_resolving_is_trouble(
     make_archive(tmp_path / "archive", library="3-1")
     importer.pin(base)
     request = importer.request(base, RUNTIME)
-    with pytest.raises(Trouble, match="moved on since the base was resolved: library 2-1 → 3-1"):
+    with pytest.raises(Moved, match="moved on since the base was resolved: library 2-1 → 3-1"):
         import_base(request, pin, repo=importer.repo, cache=importer.cache, log=importer.log)
+
+
+def test_an_archive_that_moved_on_since_its_lists_were_fetched_is_asked_again(
+    importer: Importer, tmp_path: Path
+) -> None:
+    make_archive(tmp_path / "archive")
+    base = debian_base(tmp_path / "archive")
+    old = importer.pin(base)
+    make_archive(tmp_path / "archive", library="3-1")
+    request = importer.request(base, RUNTIME)
+    result = have_base(request, repo=importer.repo, cache=importer.cache, log=importer.log)
+    assert result.pin.packages == {"library": "3-1", "tool": "1.0"}
+    assert result.pin.key != old.key
+    assert importer.repo.read(result.variants["runtime"], "/usr/lib/library.txt") == b"3-1\n"
+
+
+def test_an_archive_that_never_has_what_its_lists_say_is_trouble_in_the_end(
+    importer: Importer, tmp_path: Path
+) -> None:
+    make_archive(tmp_path / "archive")
+    for package in (tmp_path / "archive/pool").glob("library*.deb"):
+        package.unlink()
+    request = importer.request(debian_base(tmp_path / "archive"), RUNTIME)
+    with pytest.raises(Trouble, match="the mirror does not answer as it should"):
+        have_base(request, repo=importer.repo, cache=importer.cache, log=importer.log)
 
 
 def test_an_unknown_package_is_told_before_anything_is_made(
@@ -361,6 +387,7 @@ from pathlib import Path
 sys.path.insert(0, ".")
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
+from pipeline.ports.mmdebstrap import Moved
 from pipeline.stages.base import BaseRequest, import_base, resolve_base
 from pipeline.words.manifest import Base, BaseKind
 base = Base(name="rootfs", kind=BaseKind.TAR, files={{"runtime": "{archive}"}}, initramfs="none")

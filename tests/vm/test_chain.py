@@ -101,6 +101,14 @@ def test_a_push_that_breaks_the_boot_is_held_back_with_the_reason_and_the_eviden
     evidence = work.root / "last-run" / "test"
     names = {path.name for path in evidence.glob("*/*/*")}
     assert {"console.txt", "journal.txt", "report.json", "junit.xml"} <= names
+    # It failed twice, and what was promoted before it does not: the push is to blame.
+    assert {path.parent.name for path in evidence.glob("*/*/*/report.json")} == {
+        "attempt-1",
+        "promoted",
+    }
+    tested = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
+    assert {(one["verdict"], one["attempts"]) for one in tested} == {("failed", 2)}
+    assert "elsewhere" not in {one["cause"] for one in tested}
     assert work.heads() == before
     work.check_whole()
 

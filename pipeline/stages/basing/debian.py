@@ -14,6 +14,7 @@ from pipeline.ports.mmdebstrap import (
     EPOCH,
     VARIANTS,
     Archive,
+    Moved,
     PrivateApt,
     archive,
     bootstrap,
@@ -23,7 +24,7 @@ from pipeline.ports.mmdebstrap import (
     unpack_to_tar,
 )
 from pipeline.stages.basing.request import BaseRequest, Fetched, Resolved, not_here, variant_name
-from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.errors import BadInput
 from pipeline.words.records import from_json, to_json
 from pipeline.words.snapshot import canonical_json
 
@@ -96,7 +97,7 @@ def fetch(
 def check(
     found: Mapping[str, str], pinned: Mapping[str, str], request: BaseRequest, *, cache: Path
 ) -> None:
-    """Raise Trouble where what was installed is not what was resolved."""
+    """Raise Moved where what was installed is not what was resolved."""
     source = archive(request.base.suite, request.base.mirrors, request.arch)
     _check(found, pinned, cache, source)
 
@@ -112,7 +113,7 @@ def _check(
     if other:
         # The lists that gave the wrong answer are not to be asked again.
         (_directory(source, cache) / "updated").unlink(missing_ok=True)
-        raise Trouble(
+        raise Moved(
             f"the archive has moved on since the base was resolved: {', '.join(other[:5])}",
             where="base",
             hint="resolve it again: ostci base --refresh",

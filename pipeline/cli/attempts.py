@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Run a suite until it is known whose fault a failure is: again, and on what was promoted last.
+
+The evidence of every attempt is kept: the last one's in the suite's directory, the others' in
+``attempt-1`` and ``promoted`` below it.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.ports.files import remove_tree
+from pipeline.ports.log import Log
+from pipeline.stages.test import TestRequest, run_suite
+from pipeline.words.attempts import ELSEWHERE, blamed, failing, merged, repeatable
+from pipeline.words.errors import Trouble
+from pipeline.words.installed import SUITE
+from pipeline.words.tree import Disk, Tree
+from pipeline.words.verdict import SuiteResult, Verdict
+
+Promoted = Callable[[Tree], tuple[Tree, Disk] | None]
+"""Finds the tree of that name that was promoted last, and its disk."""
+FIRST, BASELINE = "attempt-1", "promoted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """How suites are run here, and what they can be compared with."""
+
+    cache: Path
+    tmp: Path
+    log: Log
+    promoted: Promoted
+
+    def hear(self, request: TestRequest) -> SuiteResult:
+        """Run a suite; one that failed is repeated, and then run on what was promoted last.
+
+        Raises as ``run_suite`` where the first attempt does.
+        """
+        first = self._run(request)
+        if not repeatable(first):
+            return first
+        self.log.fact(f"{first.suite} failed: once more", about=first.tree)
+        aside = self.tmp / f"{request.tree.name}-{request.suite}"
+        remove_tree(aside)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(request.into, aside)
+        again = self._unless_trouble(replace(request, only=_worth(first)))
+        request.into.mkdir(parents=True, exist_ok=True)
+        shutil.move(aside, request.into / FIRST)
+        result = merged(first, again) if again else first
+        return self._compared(request, result) if result.verdict is Verdict.FAILED else result
+
+    def _compared(self, request: TestRequest, result: SuiteResult) -> SuiteResult:
+        """Run what failed on the tree that was promoted last: it may have been there before."""
+        try:
+            found = self.promoted(request.tree)
+        except Trouble as trouble:
+            self.log.warning(f"no disk of what was promoted last: {trouble}", about=result.tree)
+            return result
+        if found is None:
+            return result
+        tree, disk = found
+        name = f"{tree.version or tree.commit[:12]}, promoted last,"
+        self.log.fact(f"{result.suite} failed again: now on {name}", about=result.tree)
+        into = request.into / BASELINE
+        baseline = self._unless_trouble(
+            replace(request, tree=tree, disk=disk, only=_worth(result), into=into)
+        )
+        judged = blamed(result, baseline, name=name) if baseline else result
+        if judged.cause == ELSEWHERE:
+            self.log.warning(judged.message, about=result.tree)
+        return judged
+
+    def _run(self, request: TestRequest) -> SuiteResult:
+        return run_suite(request, cache=self.cache, tmp=self.tmp, log=self.log)
+
+    def _unless_trouble(self, request: TestRequest) -> SuiteResult | None:
+        """Repeat a suite; None where our machines do not let us, and nothing new is known."""
+        try:
+            return self._run(request)
+        except Trouble as trouble:
+            self.log.warning(f"not repeated: {trouble}", about=request.tree.name)
+            return None
+
+
+def _worth(result: SuiteResult) -> tuple[str, ...]:
+    """List the tests that are repeated, empty for all: those of one boot cost no more together."""
+    return failing(result) if result.suite == SUITE else ()

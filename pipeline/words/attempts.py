@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What several attempts at a suite mean together: is it the code, chance, or what was there before.
+
+A failure counts when it repeats. What fails once and passes once is flaky. What fails on the
+last promoted tree as well is no fault of the change under test.
+"""
+
+from dataclasses import replace
+
+from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
+
+ELSEWHERE = "elsewhere"
+"""The cause of a failure that the last promoted tree shows, too."""
+_DECIDED = (Verdict.PASSED, Verdict.FAILED)
+
+
+def merged(first: SuiteResult, again: SuiteResult) -> SuiteResult:
+    """Sum up a suite that failed and what came of its repetition, of all its tests or of some.
+
+    A repetition that had trouble says nothing: the failure stands, as it is.
+    """
+    if again.verdict in (Verdict.TROUBLE, Verdict.SKIPPED):
+        return first
+    repeated = {test.name: test for test in again.tests}
+    tests = tuple(_merged(test, repeated.get(test.name)) for test in first.tests)
+    known = {test.name for test in first.tests}
+    tests += tuple(test for test in again.tests if test.name not in known)
+    verdict = suite_verdict([test.verdict for test in tests])
+    result = replace(
+        again,
+        suite=first.suite,
+        verdict=verdict,
+        tests=tests,
+        seconds=round(first.seconds + again.seconds, 3),
+        evidence=first.evidence,
+        attempts=first.attempts + 1,
+    )
+    if verdict is Verdict.FLAKY:
+        return replace(result, cause=first.cause, message=f"passed when repeated: {first.message}")
+    return result
+
+
+def _merged(first: TestResult, again: TestResult | None) -> TestResult:
+    if again is None or again.verdict not in _DECIDED:
+        return first
+    if first.verdict not in _DECIDED or first.verdict is again.verdict:
+        return again
+    failed = first if first.verdict is Verdict.FAILED else again
+    how = "passed when repeated" if failed is first else "failed when repeated"
+    return replace(
+        failed, verdict=Verdict.FLAKY, message=f"{how}: {failed.message}" if failed.message else how
+    )
+
+
+def failing(result: SuiteResult) -> tuple[str, ...]:
+    """List the tests that failed."""
+    return tuple(test.name for test in result.tests if test.verdict is Verdict.FAILED)
+
+
+def blamed(result: SuiteResult, baseline: SuiteResult, *, name: str) -> SuiteResult:
+    """Say of a failure that it was there before, where each test of it fails on the baseline.
+
+    ``name`` is what the baseline is called. The verdict stays: what fails is not promoted.
+    """
+    bad = failing(result)
+    if not bad or not set(bad) <= set(failing(baseline)):
+        return result
+    message = f"fails on {name} as well: {result.message}"
+    return replace(result, cause=ELSEWHERE, message=message)
+
+
+def repeatable(result: SuiteResult) -> bool:
+    """Tell whether a repetition could say more: not of a suite of which one test was wanted."""
+    return result.verdict is Verdict.FAILED and bool(failing(result)) and "/" not in result.suite

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The suite of installed tests on a real machine: each file of the tree has a result of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.log import ListSink, Log
+from pipeline.stages.test import TestRequest, run_suite
+from pipeline.words.errors import BadInput
+from pipeline.words.verdict import SuiteResult, Verdict
+from tests.guests import fault, guest_repo, guest_request
+
+pytestmark = pytest.mark.vm
+PLACE = "/usr/share/installed-tests"
+PROGRAMS = "/usr/libexec/installed-tests"
+
+
+def a_test(name: str, script: str, *more: str) -> dict[str, str | None]:
+    """Make the two files of an installed test."""
+    lines = ["[Test]", "Type=session", f"Exec={PROGRAMS}/{name} 'a b'", *more]
+    return {
+        f"{PLACE}/{name}.test": "\n".join([*lines, ""]),
+        f"{PROGRAMS}/{name}": f"#!/bin/sh\n{script}\n",
+    }
+
+
+LAYER = {
+    **a_test("guest/plain", 'test "$1" = "a b" && test "$HOME" = "$PWD" && echo fine >out'),
+    **a_test("guest/fails", "echo it broke >&2; exit 3"),
+    **a_test("guest/skips", "echo no bus; exit 77"),
+    **a_test("guest/tap", "echo 1..2; echo ok 1; echo not ok 2 - reads", "Output=TAP"),
+    **a_test("guest/later", "exit 1"),
+    **a_test("guest/zpanics", "echo c >/proc/sysrq-trigger; sleep 100"),
+    **a_test("guest/zzafter", "test ! -e /var/tmp/installed-test.*/out"),
+    f"{PLACE}/guest/malformed.test": "[Test]\nExec=a 'b\n",
+    f"{PLACE}/guest/readme.txt": "no test",
+}
+
+
+def request_of(layer: dict[str, str | None], tmp: Path, log: Log) -> TestRequest:
+    found = guest_request(layer, tmp / "evidence", log=log)
+    known = ("usr/share/installed-tests/guest/later.test",)
+    return replace(found, suite="installed", repo=guest_repo(log), known_failing=known)
+
+
+def run(request: TestRequest, tmp: Path, log: Log) -> SuiteResult:
+    return run_suite(request, cache=tmp / "cache", tmp=tmp / "tmp", log=log)
+
+
+def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log) -> None:
+    result = run(request_of(LAYER, tmp_path, log), tmp_path, log)
+    found = {one.name: (one.verdict, one.message) for one in result.tests}
+    assert found == {
+        "guest/fails.test": (Verdict.FAILED, "ended with exit code 3: it broke"),
+        "guest/later.test": (Verdict.SKIPPED, "known to fail: ended with exit code 1"),
+        "guest/malformed.test": (
+            Verdict.FAILED,
+            "guest/malformed.test is malformed: line 2: No closing quotation",
+        ),
+        "guest/plain.test": (Verdict.PASSED, ""),
+        "guest/skips.test": (Verdict.SKIPPED, "no bus"),
+        "guest/tap.test": (Verdict.FAILED, "1 of 2 failed: reads"),
+        "guest/zpanics.test": (
+            Verdict.FAILED,
+            "Kernel panic - not syncing: sysrq triggered crash",
+        ),
+        "guest/zzafter.test": (Verdict.PASSED, ""),
+    }
+    assert (result.verdict, result.suite) == (Verdict.FAILED, "installed")
+    assert "not ok 2 - reads" in next(one.log for one in result.tests if "tap" in one.name)
+
+
+def test_what_breaks_meanwhile_fails_the_test_that_was_running(tmp_path: Path, log: Log) -> None:
+    until = "while [ ! -e /var/tmp/{} ]; do sleep 0.1; done"
+    failing = "unit_failed x.service core-dump; echo >/var/tmp/told"
+    layer = {
+        **fault(f"late() {{ {until.format('go')}; {failing}; }}"),
+        **a_test("guest/breaks", f"echo >/var/tmp/go; {until.format('told')}"),
+        **a_test("guest/well", "exit 0"),
+    }
+    result = run(request_of(layer, tmp_path, log), tmp_path, log)
+    found = {one.name: (one.verdict, one.message) for one in result.tests}
+    assert found == {
+        "guest/breaks.test": (
+            Verdict.FAILED,
+            "while it ran: x.service: Failed with result 'core-dump'.",
+        ),
+        "guest/well.test": (Verdict.PASSED, ""),
+    }
+
+
+def test_one_of_them_is_run_alone_and_one_that_is_not_there_is_told(
+    tmp_path: Path, log: Log, sink: ListSink
+) -> None:
+    request = request_of(LAYER, tmp_path, log)
+    one = run(replace(request, suite="installed/guest/fails.test"), tmp_path, log)
+    assert [test.name for test in one.tests] == ["guest/fails.test"]
+    assert one.suite == "installed/guest/fails.test"
+    assert any(
+        "to repeat just this test: ostci test" in line
+        and line.endswith("installed/guest/fails.test")
+        for line in sink.texts()
+    )
+    with pytest.raises(BadInput, match=r"has no installed test guest/fail\.test") as caught:
+        run(replace(request, suite="installed/guest/fail.test"), tmp_path, log)
+    assert caught.value.hint == "did you mean installed/guest/fails.test?"
+
+
+def test_a_tree_without_any_is_skipped_and_nothing_is_booted(tmp_path: Path, log: Log) -> None:
+    result = run(request_of({}, tmp_path, log), tmp_path, log)
+    assert (result.verdict, result.message) == (
+        Verdict.SKIPPED,
+        "x86_64-guest has no installed tests",
+    )
+    assert result.seconds < 5
