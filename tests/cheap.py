@@ -97,10 +97,6 @@ class Cheap(Work):
         ]
         repo.commit(f"{self._versions}", build_sh="\n".join([*lines, ""]))
 
-    def head(self, name: str) -> str:
-        """Tell the newest revision of a component."""
-        return GitRepo(self.sources / name).git("rev-parse", "HEAD")
-
     def start(self, *words: str, apart: bool = False) -> "subprocess.Popen[bytes]":
         """Start a command as the leader of a session; ``apart``: in a process namespace, too."""
         self._started += 1

@@ -138,7 +138,8 @@ def _do(
     """
     house, sink = open_with_sink(options)
     what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
-    with live(sink), locked(house, what, wait_s=options.wait or 0.0), ExitStack() as stack:
+    here = locked(house, what, wait_s=options.wait or 0.0, part=bool(share))
+    with live(sink), here, ExitStack() as stack:
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:
             with file_sink(run.log) as file, house.log.also(file):
