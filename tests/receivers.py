@@ -4,11 +4,16 @@
 import http.server
 import json
 import socketserver
+import ssl
 import threading
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+_DEADLINE_S = 60.0
 
 
 @dataclass(kw_only=True)
@@ -53,12 +58,35 @@ def _serving(server: socketserver.TCPServer, kept: Kept) -> Iterator[Kept]:
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    """``tls``: speak that from the first byte."""
+
     allow_reuse_address = True
     daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        connection.settimeout(_DEADLINE_S)
+        if self.tls is not None:
+            # The handshake comes with the first word, in the thread of the connection.
+            connection = self.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of who does not trust us."""
+
+
+def tls_context(secrets: Path) -> ssl.SSLContext:
+    """Use the certificate ``tls.crt`` and its key ``tls.key``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(secrets / "tls.crt", secrets / "tls.key")
+    return context
 
 
 @contextmanager
-def http_server() -> Iterator[Kept]:
+def http_server(*, tls: ssl.SSLContext | None = None) -> Iterator[Kept]:
     """Take every POST with 201."""
     kept = Kept()
 
@@ -74,21 +102,41 @@ def http_server() -> Iterator[Kept]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    with _serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler), kept):
+    server = _Server(("127.0.0.1", 0), Handler)
+    server.tls = tls
+    with _serving(server, kept):
         yield kept
 
 
 @contextmanager
-def smtp_server() -> Iterator[Kept]:
-    """Take every mail (RFC 5321, as much of it as a sender needs)."""
+def smtp_server(
+    *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+) -> Iterator[Kept]:
+    """Take every mail (RFC 5321, as much of it as a sender needs), and a password."""
     kept = Kept()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self.say("220 sink")
+            self.talk(offers_tls=starttls is not None)
+
+        def talk(self, *, offers_tls: bool) -> None:
             for raw in self.rfile:
                 word = raw.decode().strip().upper()
-                if word == "DATA":
+                kept.lines.append(word)
+                if word == "STARTTLS" and starttls is not None:
+                    self.say("220 go on")
+                    self.request = starttls.wrap_socket(self.request, server_side=True)
+                    self.setup()
+                    self.talk(offers_tls=False)
+                    return
+                if word.startswith("EHLO"):
+                    self.say("250-sink")
+                    self.say("250 STARTTLS" if offers_tls else "250 AUTH PLAIN")
+                elif word.startswith("AUTH PLAIN "):
+                    name = b64decode(raw.split()[2]).split(b"\0")[1]
+                    self.say("535 who is that" if name == b"wrong" else "235 welcome")
+                elif word == "DATA":
                     self.say("354 go on")
                     mail = []
                     for line in self.rfile:
@@ -101,17 +149,19 @@ def smtp_server() -> Iterator[Kept]:
                     self.say("221 bye")
                     return
                 else:
-                    self.say("250 sink" if word.startswith("EHLO") else "250 good")
+                    self.say("250 good")
 
         def say(self, text: str) -> None:
             self.wfile.write(f"{text}\r\n".encode())
 
-    with _serving(_Server(("127.0.0.1", 0), Handler), kept):
+    server = _Server(("127.0.0.1", 0), Handler)
+    server.tls = tls
+    with _serving(server, kept):
         yield kept
 
 
 @contextmanager
-def irc_server() -> Iterator[Kept]:
+def irc_server(*, tls: ssl.SSLContext | None = None) -> Iterator[Kept]:
     """Welcome everybody, and keep every line (RFC 2812, as much of it as a speaker needs)."""
     kept = Kept()
 
@@ -135,5 +185,7 @@ def irc_server() -> Iterator[Kept]:
         def say(self, text: str) -> None:
             self.wfile.write(f"{text}\r\n".encode())
 
-    with _serving(_Server(("127.0.0.1", 0), Handler), kept):
+    server = _Server(("127.0.0.1", 0), Handler)
+    server.tls = tls
+    with _serving(server, kept):
         yield kept

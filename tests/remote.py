@@ -46,13 +46,13 @@ def prepare_secrets(up: Up, *workers: str, tls: bool) -> None:
         make_certificate(up.root.parent, home / "secrets")
 
 
-def make_certificate(root: Path, secrets: Path) -> None:
+def make_certificate(root: Path, secrets: Path, hosts: str = _ONE_HOST) -> None:
     """Make an authority (``root/ca.pem``) and a certificate that it signed, with openssl."""
     authority, key = root / "ca.pem", root / "ca.key"
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests",
             "-keyout", str(key), "-out", str(authority))  # fmt: skip
     request, extra = root / "master.csr", root / "master.ext"
-    extra.write_text(f"{_ONE_HOST}\n")
+    extra.write_text(f"{hosts}\n")
     openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
             "-keyout", str(secrets / "tls.key"), "-out", str(request))  # fmt: skip
     openssl("x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(key),

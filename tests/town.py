@@ -7,8 +7,10 @@ Nothing is built here: it is for what comes before, from a push to its run's sna
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.cli.house import House, init
@@ -39,11 +41,23 @@ class Town:
         init(root / "work", root / "os.yaml")
         return town
 
-    def write_manifest(self, *names: str, more: str = "") -> None:
-        """Write the manifest, of these components."""
-        components = [
-            f"  - {{src: 'git:./git/{name}', name: {name}, branch: main}}" for name in names
-        ]
+    def write_manifest(
+        self,
+        *names: str,
+        more: str = "",
+        branches: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str] = MappingProxyType({}),
+        keys: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write the manifest, of these components; they follow ``main`` unless told.
+
+        ``keys`` are more of a component's own.
+        """
+        components = []
+        for name in names:
+            pin = f"tag: {tags[name]}" if name in tags else f"branch: {branches.get(name, 'main')}"
+            pin += f", {keys[name]}" if name in keys else ""
+            components.append(f"  - {{src: 'git:./git/{name}', name: {name}, {pin}}}")
         lines = [
             "osname: town",
             "base: {name: plain, initramfs: none, tar: {runtime: {file: ./base.tar}}}",

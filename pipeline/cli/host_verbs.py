@@ -87,7 +87,7 @@ HOST_VERBS: tuple[Verb, ...] = (
     (
         "watch",
         "watching",
-        "look where branches are, and record what was pushed",
+        "look where branches, tags and merge requests are, and record what is to be run",
         "ostci -C work watch --once",
         _watch,
     ),

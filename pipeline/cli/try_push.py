@@ -17,8 +17,10 @@ from pipeline.ports.files import write_text
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, Ending, Interrupted
+from pipeline.words.manifest import Source, SourceKind
 from pipeline.words.push import NewPush, Push, Via
 from pipeline.words.records import to_json
+from pipeline.words.refs import Revision
 from pipeline.words.run import RunEnding
 from pipeline.words.wish import How, Trial, Wish
 
@@ -46,7 +48,7 @@ def resolve_try(house: House, push: Push) -> Taken:
     error: Ending | None = None
     swap = Swap(replaced=wish.replaced, at={}, copies={})
     try:
-        swap = _swap(house, wish)
+        swap = _request(house, push) if push.via is Via.REQUEST else _swap(house, wish)
     except Interrupted:
         raise
     except Ending as caught:
@@ -74,6 +76,22 @@ def _swap(house: House, wish: Wish) -> Swap:
     if any(one.how is How.DIRECTORY for one in wish.replaced):
         raise BadInput("a directory is tried where it lies", hint="ostci try, without --remote")
     return swap_of(house, pairs, directories=False)
+
+
+def _request(house: House, push: Push) -> Swap:
+    """Take the head of a merge request that was recorded, wherever that is by now."""
+    names = [one.component for one in push.wish.replaced]
+    check_names(house.manifest, tuple(names))
+    at: dict[Source, Revision] = {}
+    with house.log.step(f"look for {push.branch}", about=push.component):
+        house.mirrors.fetch_ref(push.url, push.branch, push.after)
+        for name in names:
+            source = house.manifest.component(name).source
+            if source.kind is not SourceKind.GIT:
+                raise BadInput(f"a {source.kind} source has no merge requests", where=name)
+            at[source] = Revision(push.after)
+            house.mirrors.fetch(replace(source, branch="", tag="", revision=at[source]))
+    return Swap(replaced=push.wish.replaced, at=at, copies={})
 
 
 def _resolve_in(house: House, push: Push, run: RunDir, swap: Swap, error: Ending | None) -> Taken:

@@ -5,10 +5,12 @@ import argparse
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.cli import chain
+from pipeline.cli.holds import cancel
 from pipeline.cli.house import House, find_root
 from pipeline.cli.line import line_snapshot, newest_of_line
 from pipeline.cli.open import open_with_sink
@@ -98,9 +100,10 @@ def look(
     jobs = max(8, house.settings.jobs * 2)
     urls = None if branches else frozenset[str]()
     request = watch_stage.WatchRequest(manifest=manifest, urls=urls, jobs=jobs)
-    found = watch_stage.watch(request, mirrors=house.mirrors, pushes=pushes, log=house.log)
+    found = watch_stage.watch(request, mirrors=house.mirrors, ledger=house.ledger, log=house.log)
+    _cancel(house, found.given_up)
     for head in found.gone:
-        house.log.warning(f"there is no branch {head.branch} at {head.url}", about=head.component)
+        house.log.warning(f"there is no {head.words} at {head.url}", about=head.component)
     superseded = watch_stage.supersede(pushes, manifest.queue_bound, log=house.log)
     told = Round(
         pushes=(*recorded, *found.pushes),
@@ -110,6 +113,15 @@ def look(
         problems={**problems, **found.problems},
     )
     return told, manifest
+
+
+def _cancel(house: House, given_up: Iterable[Push]) -> None:
+    """End what still runs of tries that nobody wants any more."""
+    for push in given_up:
+        if push.run is not None and house.workdir.is_run(push.run):
+            # It may have come to its end meanwhile; what cannot be ended is told.
+            with suppress(BadInput):
+                cancel(house, house.workdir.run(push.run), by=push.message)
 
 
 def _look_at_base(house: House, known: str) -> tuple[Push, ...]:
@@ -134,6 +146,6 @@ def _plain(found: Round) -> dict[str, object]:
 
 def _in_words(found: Round) -> str:
     told = [f"{len(found.pushes)} push{'' if len(found.pushes) == 1 else 'es'}"]
-    told += [f"{found.baselines} branches seen for the first time"] if found.baselines else []
+    told += [f"{found.baselines} branches or tags seen for the first time"] * bool(found.baselines)
     told += [f"{len(found.superseded)} superseded"] if found.superseded else []
     return ", ".join(told)

@@ -10,7 +10,7 @@ means a look at one repository at once; what it names of a burst is a push of it
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,13 @@ from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from pipeline.master.book import Book
-from pipeline.master.looking import Looked, Looking, Seen
+from pipeline.master.looking import Looked, Looking, Memory, Recorded, Seen, is_news, recall
 from pipeline.master.reconciler import NAME as RECONCILER
-from pipeline.stages.watch import WatchResult
 from pipeline.words.errors import Ending
-from pipeline.words.hook import Said, place_of_repository
-from pipeline.words.named import Hooks
+from pipeline.words.hook import place_of_repository
+from pipeline.words.named import Hooks, Named
 from pipeline.words.push import MANIFEST, Via
+from pipeline.words.request import Told
 from pipeline.words.watch import Asked, due_urls, failed
 
 _AT_ONCE = 8
@@ -46,6 +46,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._poked: set[str] = set()
         self._hooks = Hooks()
         # A round may take as long as its slowest server: hooks do not wait for it.
+        self._told: dict[tuple[str, str], Told] = {}
         self._lock = defer.DeferredLock()
         self._poking = defer.DeferredLock()
         self._seeing = defer.DeferredLock()
@@ -125,23 +126,32 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
                 yield self._show(seen.problem)
         return seen
 
-    def _show(self, problem: str) -> Any:
+    def _show(self, problem: str, *, project: str = MANIFEST, repository: str = "") -> Any:
         """Put it among the changes on the page; there is no build that could say it."""
         return self.master.data.updates.addChange(
             author="ostci watch",
             comments=problem,
-            repository=str(self._book.settings.manifest),
-            project=MANIFEST,
+            repository=repository or str(self._book.settings.manifest),
+            project=project,
             category="refused",
             files=[],
         )
 
-    def poke(self, said: Said) -> None:
-        """Look soon at the repositories that a hook's addresses are of; others are not ours."""
-        places = {place_of_repository(url) for url in said.urls}
-        if said.named is not None:
-            for place in places:
-                self._hooks.note(place, said.named, time.monotonic())
+    def poke(
+        self, urls: Iterable[str], *, named: Named | None = None, told: Told | None = None
+    ) -> None:
+        """Look soon at the repositories that these addresses are of; others are not ours.
+
+        The push that was ``named``, and what was ``told`` of a merge request, are noted first.
+        """
+        places = {place_of_repository(url) for url in urls}
+        for place in places:
+            if named is not None:
+                self._hooks.note(place, named, time.monotonic())
+            if told is not None:
+                before = self._told.get((place, told.ref))
+                if before is None or before.when <= told.when:
+                    self._told[place, told.ref] = told
         self._poke(places)
 
     def _poke(self, places: set[str]) -> None:
@@ -172,17 +182,14 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
             urls = [url for url in urls if place_of_repository(url) in places]
+        is_told = yield self._note_told(seen)
         pool = self._pool if places is None else self._hook_pool
-        looked = yield self._ask(pool, urls, seen.branches)
-        heads = yield self._book.ask(lambda ledger: ledger.pushes.heads())
-        moved = frozenset(
-            url
-            for url, one in looked.items()
-            if any(heads.get((url, branch)) != at for branch, at in one.heads.items())
-        )
+        looked = yield self._ask(pool, urls, seen)
+        memory: Memory = yield self._book.ask(recall)
+        moved = frozenset(url for url, one in looked.items() if is_news(url, one, seen, memory))
         if moved:
             yield self._record(moved, Via.POLL if places is None else Via.HOOK, until)
-        if moved or places is None:
+        if moved or is_told or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:
                 # How long that takes keeps no hook waiting.
@@ -197,9 +204,11 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         record = partial(
             self._looking.record, urls=moved, via=via, named=named, awaited=frozenset(awaited)
         )
-        found: WatchResult = yield self._book.ask(record)
+        found: Recorded = yield self._book.ask(record)
         for url, error in found.problems.items():
             log.msg(f"{url}: {error}")
+        for push in found.refused:
+            yield self._show(push.message, project=push.component, repository=push.url)
         for url, place in places.items():
             if url in found.problems:
                 continue
@@ -224,14 +233,28 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._again[place] = later.callLater(wait_s, look)
 
     @defer.inlineCallbacks
-    def _ask(
-        self, pool: ThreadPool | None, urls: Iterable[str], branches: Mapping[str, frozenset[str]]
-    ) -> Any:
+    def _note_told(self, seen: Seen) -> Any:
+        """Note what hooks told of merge requests; tells whether there was anything."""
+        told, self._told = self._told, {}
+        notes = [
+            (url, one)
+            for url in (seen.requests if told else ())
+            for (place, _), one in told.items()
+            if place_of_repository(url) == place
+        ]
+        for line in (yield self._book.ask(partial(self._looking.note_told, notes=notes))):
+            log.msg(line)
+        return bool(notes)
+
+    @defer.inlineCallbacks
+    def _ask(self, pool: ThreadPool | None, urls: Iterable[str], seen: Seen) -> Any:
         from twisted.internet import reactor
 
         assert pool is not None
         asked = {
-            url: threads.deferToThreadPool(reactor, pool, self._looking.ask, url, branches[url])
+            url: threads.deferToThreadPool(
+                reactor, pool, self._looking.ask, url, seen.branches[url], url in seen.requests
+            )
             for url in urls
         }
         looked: dict[str, Looked] = {}

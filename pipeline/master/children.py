@@ -28,7 +28,7 @@ from pipeline.master.book import Book
 from pipeline.master.fair import PRIORITY
 from pipeline.master.policies import TRY
 from pipeline.master.steps import stopped_result
-from pipeline.words.push import Via
+from pipeline.words.push import TRIES
 
 LONGEST_NAME = 70
 
@@ -147,7 +147,7 @@ class Children(steps.Trigger):
         )
         asker, priority = self.book.fair.begin(*pushes)
         properties.setProperty(PRIORITY, priority, "run")
-        if self.getProperty("via") == Via.TRY:
+        if self.getProperty("via") in TRIES:
             properties.setProperty(TRY, True, "run")
         scheduler = self.getSchedulerByName(child.scheduler)
         ids, done = scheduler.trigger(

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Push hooks over HTTP: signed, bounded, and nothing but a hint to look at a repository now."""
+"""Hooks over HTTP: signed, bounded, and nothing but a hint to look at a repository now.
+
+That of a merge request says, too, whether it is open and whose it is, which git does not know.
+"""
 
 from typing import Any
 
@@ -10,7 +13,8 @@ from twisted.python import log
 from twisted.web import server
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import MOST_BYTES, is_signed, said_by
+from pipeline.words.hook import MOST_BYTES, is_signed, named_of, read_body, urls_of
+from pipeline.words.hook_request import told_of
 
 SOURCE = "manifest"
 """The name of the change source."""
@@ -39,12 +43,12 @@ class Hint(BaseHookHandler):
             log.msg(f"a {kind} hook was refused: its signature is wrong or missing")
             raise ValueError("the signature is wrong or missing")
         try:
-            said = said_by(headers, body)
+            found = read_body(headers, body)
         except BadInput as error:
             raise ValueError(str(error)) from error
         source = self.master.change_svc.namedServices.get(SOURCE)
         if source is not None:
-            source.poke(said)
+            source.poke(urls_of(found), named=named_of(found), told=told_of(kind, found))
         return defer.succeed(([], None))
 
 

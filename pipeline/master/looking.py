@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the watch does in threads: read the manifest, ask servers, have pushes recorded."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.ports import process
 from pipeline.ports.git import Mirrors
 from pipeline.ports.git_commands import Git
-from pipeline.ports.git_heads import read_heads
+from pipeline.ports.git_heads import There, read_heads
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.line import line_snapshot, newest_of_line
 from pipeline.ports.log import Log
@@ -19,30 +20,47 @@ from pipeline.words.errors import BadInput, Ending, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
 from pipeline.words.named import Named
-from pipeline.words.push import Via, heads_of
+from pipeline.words.push import Head, Push, PushState, Via, heads_of
+from pipeline.words.request import Follower, Known, Told, find, followers_of, takes_all, words_of
+from pipeline.words.watch import is_news as heads_are_news
 
 _RECORD_S = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What the manifest is at the moment: URL → branches that are followed.
+    """What the manifest is at the moment: URL → branches and tags that are followed.
 
-    ``changed``: its file is another than when it was last recorded. ``problem``: that is not good,
-    and the last good one is in force.
+    ``requests``: URL → components that merge requests are tried with. ``changed``: its file is
+    another than when it was last recorded. ``problem``: that is not good, and the last good one is
+    in force.
     """
 
     branches: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    requests: Mapping[str, tuple[Follower, ...]] = field(default_factory=dict)
     changed: bool = False
     problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What a server said: branch → revision, or why it said nothing."""
+    """What a server said, or why it said nothing."""
 
-    heads: Mapping[str, str] = field(default_factory=dict)
+    there: There = field(default_factory=There)
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What is wrong with servers, by URL, and pushes of which nothing can be made.
+
+    ``held``: see ``watch.WatchResult``.
+    """
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[Push, ...] = ()
+    pushes: tuple[Push, ...] = ()
+    held: Mapping[Head, str] = field(default_factory=dict)
 
 
 class Looking:
@@ -77,14 +95,14 @@ class Looking:
         if reading.manifest is None:
             return self._broken("; ".join(map(str, reading.problems)))
         self._manifest = reading.manifest
-        self._seen = Seen(branches=_branches(reading.manifest), changed=True)
+        self._seen = replace(_seen(reading.manifest), changed=True)
         return self._seen
 
     def _broken(self, why: str) -> Seen:
         if self._manifest is None:
             self._manifest = self._newest()
             if self._manifest is not None:
-                self._seen = Seen(branches=_branches(self._manifest))
+                self._seen = _seen(self._manifest)
         force = "nothing is watched" if self._manifest is None else "the last good one is in force"
         problem = f"the manifest is broken, {force}: {why}"
         changed = self._seen.changed or problem != self._seen.problem
@@ -99,10 +117,10 @@ class Looking:
         except (OSError, Ending):
             return None  # damaged, or removed meanwhile: the manifest's own problem is told
 
-    def ask(self, url: str, branches: Iterable[str]) -> Looked:
-        """Ask a server where its branches are; what goes wrong is told, not raised."""
+    def ask(self, url: str, branches: Iterable[str], requests: bool) -> Looked:
+        """Ask a server where its heads are; what goes wrong is told, not raised."""
         try:
-            return Looked(heads=read_heads(url, branches, git=self._git))
+            return Looked(there=read_heads(url, branches, git=self._git, requests=requests))
         except Ending as error:
             return Looked(error=str(error))
 
@@ -113,19 +131,42 @@ class Looking:
         via: Via,
         named: Mapping[str, Sequence[Named]],
         awaited: frozenset[str],
-    ) -> watch.WatchResult:
+    ) -> Recorded:
         """Fetch what moved there and record the pushes; see ``watch.WatchRequest``."""
         manifest = self._manifest
         if manifest is None:
-            return watch.WatchResult()
+            return Recorded()
         suite = manifest.base.suite or DEBIAN_SUITE
         mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
         request = watch.WatchRequest(
             manifest=manifest, urls=urls, via=via, named=named, awaited=awaited
         )
-        found = watch.watch(request, mirrors=mirrors, pushes=ledger.pushes, log=self._log)
+        found = watch.watch(request, mirrors=mirrors, ledger=ledger, log=self._log)
         watch.supersede(ledger.pushes, manifest.queue_bound, log=self._log)
-        return found
+        return Recorded(
+            problems={url: str(error) for url, error in found.problems.items()},
+            refused=tuple(push for push in found.pushes if push.state is PushState.REFUSED),
+            pushes=found.pushes,
+            held=found.held,
+        )
+
+    def note_told(self, ledger: Ledger, notes: Iterable[tuple[str, Told]]) -> tuple[str, ...]:
+        """Record what hooks said of the merge requests of repositories; tells what came of it.
+
+        Of one whose author is no member nothing is kept where only members' are tried.
+        """
+        said = []
+        for url, told in notes:
+            followers = self._seen.requests.get(url, ())
+            keep = takes_all(followers) or (bool(followers) and told.is_member)
+            is_new, ended = ledger.requests.note_told(url, told, even_new=keep)
+            what = f"{url}: {words_of(told.ref)}"
+            if not is_new:
+                said.append(f"{what}: a hook that is older than what is known changes nothing")
+            elif not keep:
+                said.append(f"{what} is not tried: whoever opened it is no member")
+            said += [f"push {push.id} is {push.state}: {push.message}" for push in ended]
+        return tuple(said)
 
     def record_all(self) -> str:
         """Have the manifest and the base looked at by the command that people give.
@@ -149,8 +190,41 @@ class Looking:
             self._seen = replace(seen, changed=False)
 
 
-def _branches(manifest: Manifest) -> Mapping[str, frozenset[str]]:
+def _seen(manifest: Manifest) -> Seen:
     found: dict[str, set[str]] = defaultdict(set)
     for head in heads_of(manifest):
         found[head.url].add(head.branch)
-    return {url: frozenset(branches) for url, branches in found.items()}
+    return Seen(
+        branches={url: frozenset(branches) for url, branches in found.items()},
+        requests=followers_of(manifest),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What the ledger knows of heads, and of merge requests by URL."""
+
+    heads: Mapping[tuple[str, str], str]
+    requests: Mapping[str, Mapping[str, Known]]
+    going: Mapping[str, frozenset[str]]
+
+
+def recall(ledger: Ledger) -> Memory:
+    """Read it."""
+    requests = ledger.requests
+    return Memory(
+        heads=ledger.pushes.heads(), requests=requests.every(), going=requests.every_going()
+    )
+
+
+def is_news(url: str, looked: Looked, seen: Seen, memory: Memory) -> bool:
+    """Tell whether a server said anything of which something is to be recorded."""
+    if looked.error:
+        return False
+    if heads_are_news(url, seen.branches[url], looked.there.heads, memory.heads):
+        return True
+    if url not in seen.requests:
+        return False
+    known, going = memory.requests.get(url, {}), memory.going.get(url, frozenset())
+    followers = seen.requests[url]
+    return find(followers, known, looked.there.requests, going, time.time()).is_news

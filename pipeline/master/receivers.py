@@ -6,17 +6,20 @@
 
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from io import BytesIO
 from typing import Any, Protocol
 
 import treq
+from treq.client import HTTPClient
 from twisted.internet import defer, endpoints, reactor
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.mail.smtp import sendmail
+from twisted.mail.smtp import ESMTPSenderFactory, SMTPClientError, SMTPConnectError
+from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 from twisted.words.protocols.irc import IRCClient
 
-from pipeline.ports.report_settings import Receiver
-from pipeline.words.report import Report
+from pipeline.master.trust import client_options, https_policy, in_words
+from pipeline.ports.report_settings import MAIL_OPEN, MAIL_TLS, Receiver
+from pipeline.words.report import Report, one_line
 from pipeline.words.report_http import FORGES, HttpRequest, status_request, webhook_request
 
 DEADLINE_S = 20.0
@@ -73,14 +76,18 @@ class Http:
         """Send it; raises what the connection or the answer was."""
         request = self._request(report)
         assert request is not None
-        answer = yield treq.post(
-            request.url,
-            data=request.body,
-            headers=Headers({name: [text] for name, text in request.headers.items()}),
-            timeout=DEADLINE_S,
-            allow_redirects=False,
-            persistent=False,
-        )
+        policy = https_policy(self._found.ca) if self._found.ca else None
+        agent: Any = Agent(reactor, **({"contextFactory": policy} if policy else {}))
+        try:
+            answer = yield HTTPClient(agent).post(
+                request.url,
+                data=request.body,
+                headers=Headers({name: [text] for name, text in request.headers.items()}),
+                timeout=DEADLINE_S,
+                allow_redirects=False,
+            )
+        except Exception as error:
+            raise in_words(error) from error
         body = yield treq.content(answer).addTimeout(DEADLINE_S, reactor)
         if answer.code < 300 or _SAME in body:
             return
@@ -101,7 +108,8 @@ class Mail:
         """Tell whether it is news."""
         return report.due.is_news
 
-    def tell(self, report: Report) -> "defer.Deferred[Any]":
+    @defer.inlineCallbacks
+    def tell(self, report: Report) -> Any:
         """Hand it to the mail server."""
         values = self._found.values
         mail = EmailMessage()
@@ -115,19 +123,42 @@ class Mail:
         # No machine is to answer it (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(report.text)
-        host, port = self._found.server()
-        sent: defer.Deferred[Any] = sendmail(
-            host,
+        sent: defer.Deferred[Any] = defer.Deferred()
+        connector = self._connect(bytes(mail), sent)
+        try:
+            yield sent.addTimeout(DEADLINE_S, reactor)
+        except SMTPConnectError as error:
+            raise in_words(error) from error
+        except SMTPClientError as error:
+            # Its own text has all that was said before, the password, too.
+            answer = error.resp[:_LONGEST_ANSWER].decode(errors="replace")
+            raise OSError(f"it answered {error.code}: {one_line(answer)}") from None
+        finally:
+            connector.disconnect()
+
+    def _connect(self, mail: bytes, sent: "defer.Deferred[Any]") -> Any:
+        values, (host, port) = self._found.values, self._found.server()
+        is_secret = values["tls"] != MAIL_OPEN
+        options = client_options(host, self._found.ca) if is_secret else None
+        factory = ESMTPSenderFactory(
+            values["user"].encode() or None,
+            self._found.secret.encode() or None,
             values["sender"],
             values["to"],
-            bytes(mail),
-            port=port,
-            username=values["user"] or None,
-            password=self._found.secret or None,
+            BytesIO(mail),
+            sent,
+            retries=0,
+            timeout=DEADLINE_S,
+            contextFactory=options,
+            heloFallback=True,
             requireAuthentication=bool(values["user"]),
-            requireTransportSecurity=values["tls"],
+            # A server that does not offer STARTTLS, or somebody between us and it, gets nothing.
+            requireTransportSecurity=is_secret,
         )
-        return sent.addTimeout(DEADLINE_S, reactor)
+        here: Any = reactor
+        if values["tls"] == MAIL_TLS:
+            return here.connectSSL(host, port, factory, options)
+        return here.connectTCP(host, port, factory)
 
 
 class _Speaker(IRCClient):
@@ -166,7 +197,9 @@ class _Speaker(IRCClient):
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
         """It is told when the server has taken the QUIT that came after the line."""
         super().connectionLost(reason)
-        self._end(None if self._is_told else ConnectionError(reason.getErrorMessage()))
+        lost = in_words(reason.value)
+        named = lost if lost is not reason.value else ConnectionError(reason.getErrorMessage())
+        self._end(None if self._is_told else named)
 
     def _end(self, error: Exception | None) -> None:
         if self.done.called:
@@ -195,7 +228,7 @@ class Irc:
         host, port = self._found.server()
         place: Any = endpoints.HostnameEndpoint(reactor, host.encode(), port, timeout=DEADLINE_S)
         if self._found.values["tls"]:
-            place = endpoints.wrapClientTLS(optionsForClientTLS(host), place)
+            place = endpoints.wrapClientTLS(client_options(host, self._found.ca), place)
         speaker = _Speaker(self._found, f"{report.title} {report.page}")
         yield endpoints.connectProtocol(place, speaker)
         try:

@@ -15,7 +15,7 @@ from buildbot.process.results import CANCELLED
 from twisted.internet import defer
 
 from pipeline.master.regular import Regular
-from pipeline.master.scheduler import PUSHES, mark_of, push_of
+from pipeline.master.scheduler import PUSHES, mark_of, push_of, stop_run_of
 from pipeline.ports.ledger import Ledger
 from pipeline.words.push import Push, PushState, to_start
 
@@ -27,6 +27,10 @@ class Reconciler(Regular):
 
     what = "pushes could not be looked at"
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stopped: set[int] = set()
+
     @defer.inlineCallbacks
     def _look(self) -> Any:
         if self.book is None or self.master.botmaster.shuttingDown:
@@ -36,6 +40,7 @@ class Reconciler(Regular):
             return  # at the first start the builders are not there yet
         # In this order: what comes to its end in between is neither idle nor open.
         live = yield self._live()
+        yield self._stop_given_up(frozenset(live) - {None})
         pushes = yield self.book.ask(lambda ledger: ledger.pushes.open())
         idle = [push for push in pushes if push.id not in live]
         idle = yield self._without_cancelled(idle, scheduler)
@@ -43,6 +48,16 @@ class Reconciler(Regular):
         # What has used up its attempts gets a build, too: it gives the push and its run an ending.
         for push in sorted((*due.start, *due.exhausted), key=lambda one: one.id):
             yield scheduler.start(push)
+
+    @defer.inlineCallbacks
+    def _stop_given_up(self, live: frozenset[int]) -> Any:
+        """Stop, once, the tries of merge requests that moved on or were closed."""
+        assert self.book is not None
+        self._stopped &= live
+        ids = live - self._stopped
+        for push in (yield self.book.ask(lambda ledger: ledger.requests.given_up(ids))):
+            if (yield stop_run_of(self.master, push.id, push.message)):
+                self._stopped.add(push.id)
 
     @defer.inlineCallbacks
     def _live(self) -> Any:

@@ -25,6 +25,7 @@ from pipeline.master.regular import Regular
 from pipeline.master.run_steps import BEGIN
 from pipeline.master.scheduler import mark_of
 from pipeline.ports.ledger import Ledger
+from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.push import Push
 from pipeline.words.report import Due, Report, due
 
@@ -189,4 +190,5 @@ class Line:
 
 def _facts(ledger: Ledger) -> tuple[list[Push], dict[str, str]]:
     pushes = ledger.pushes.newest(_REMEMBERED)
-    return pushes, ledger.endings({push.run for push in pushes if push.run})
+    runs = {push.run for push in pushes if push.run}
+    return pushes, {**ledger.endings(runs), **dict.fromkeys(ledger.elsewhere(runs), ELSEWHERE)}

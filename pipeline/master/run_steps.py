@@ -76,6 +76,11 @@ class Begin(BuildStep):
         push = yield self.book.ask(lambda ledger: ledger.pushes.get(number))
         self._note(push)
         if not push.is_open:
+            if push.is_given_up and push.run and (yield self._goes_on(push.run)):
+                # The master was killed before it could stop the build that had begun it.
+                self.told = f"push {push.id} is {push.state}: {push.message}"
+                self.build.addStepsAfterCurrentStep([End(["end", RUN], book=self.book)])
+                return CANCELLED
             again = f"ostci -C {self.book.workdir.root} run --push {push.id}"
             self.told = f"push {push.id} is {push.state} already; to go its way again: {again}"
             return SKIPPED
@@ -95,6 +100,12 @@ class Begin(BuildStep):
         self.told = f"push {push.id} of {push.component}, attempt {attempt}"
         self.build.addStepsAfterCurrentStep(run_steps(self.book, is_try=push.is_try))
         return SUCCESS
+
+    @defer.inlineCallbacks
+    def _goes_on(self, version: str) -> Any:
+        """Tell whether a run has no ending yet."""
+        record = yield self.book.ask(lambda _: run_record(self.book.workdir, version))
+        return record is not None and record.ending in (RunEnding.RUNNING, RunEnding.OPEN)
 
     def _note(self, push: Push) -> None:
         for name in ("component", "after", "before", "branch", "via"):

@@ -63,6 +63,27 @@ def _comments(push: Push) -> str:
 
 
 @defer.inlineCallbacks
+def stop_run_of(master: Any, push: int, reason: str) -> Any:
+    """Stop the build of a push; tells whether there was one.
+
+    What is still in the queue is left there: it finds out by itself that there is nothing to do,
+    or that its run, which an earlier build has begun, is to be given its ending.
+    """
+    stopped = False
+    going = Filter("complete", "eq", [False])
+    marked = Filter("external_idstring", "eq", [mark_of(push)])
+    for buildset in (yield master.data.get(("buildsets",), filters=[marked, going])):
+        mine = Filter("buildsetid", "eq", [buildset["bsid"]])
+        for request in (yield master.data.get(("buildrequests",), filters=[mine])):
+            place = ("buildrequests", request["buildrequestid"], "builds")
+            for build in (yield master.data.get(place, filters=[going])):
+                where = ("builds", build["buildid"])
+                yield master.data.control("stop", {"reason": reason}, where)
+                stopped = True
+    return stopped
+
+
+@defer.inlineCallbacks
 def requests_of(master: Any, push: int) -> Any:
     """Tell the newest buildset of a push and its requests by builder, as the page wants them."""
     marked = Filter("external_idstring", "eq", [mark_of(push)])

@@ -130,6 +130,19 @@ class Mirrors:
                 fetch_revision(mirror, url, revision, git=self.git)
             stamp.touch()
 
+    def fetch_ref(self, url: str, ref: str, revision: str) -> None:
+        """Have a revision that a ref of a server leads to which is neither branch nor tag.
+
+        Where the ref has moved on, the revision itself is asked for. Whether it came is told by
+        what is fetched or pinned next; raises Trouble for a server that cannot be reached.
+        """
+        mirror = self._git_path(url)
+        with self._locked(mirror):
+            make_bare(mirror, git=self.git)
+            for wanted in (ref, revision):
+                if not self._has(mirror, revision):
+                    fetch_revision(mirror, url, wanted, git=self.git)
+
     def _fetch_submodules(
         self, url: str, mirror: Path, revision: Revision, max_age_s: float, depth: int
     ) -> None:

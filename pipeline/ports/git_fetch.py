@@ -48,12 +48,13 @@ def update(mirror: Path, url: str, *, git: Git) -> bool:
 
 
 def fetch_revision(mirror: Path, url: str, revision: str, *, git: Git) -> None:
-    """Ask for a revision that is on no branch any more; a server may refuse it."""
+    """Ask for a revision that is on no branch, or a ref; a server may refuse it, or not have it."""
     try:
         _fetch(mirror, url, [revision], git)
     except process.CommandError as error:
         ending = explain(url, mirror, error)
-        if not re.search(r"not our ref|unadvertised object", error.finished.error_text):
+        refused = r"not our ref|unadvertised object|couldn't find remote ref"
+        if not re.search(refused, error.finished.error_text):
             raise ending from error
 
 

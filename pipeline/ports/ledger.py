@@ -17,6 +17,7 @@ from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_counts import Counts, read_counts
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_pushes import PushLedger
+from pipeline.ports.ledger_requests import RequestLedger
 from pipeline.ports.ledger_rows import PromotionRow, PromotionState, RunRow, TreeRow, VerdictRow
 from pipeline.ports.ledger_sitting import (
     Sitting,
@@ -27,6 +28,7 @@ from pipeline.ports.ledger_sitting import (
     verdict_row,
 )
 from pipeline.ports.ledger_tickets import TicketLedger
+from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding
 from pipeline.words.tree import Tree
@@ -51,6 +53,11 @@ class Ledger:
     def pushes(self) -> PushLedger:
         """The pushes, and the heads they came from."""
         return PushLedger(self._database)
+
+    @property
+    def requests(self) -> RequestLedger:
+        """What is known of merge requests, and the tries of them."""
+        return RequestLedger(self._database)
 
     @property
     def tickets(self) -> TicketLedger:
@@ -218,6 +225,23 @@ class Ledger:
         question = select(table.c.version, table.c.ending).where(table.c.version.in_(versions))
         with self._database.reading() as connection:
             return {row.version: row.ending for row in connection.execute(question)}
+
+    def elsewhere(self, versions: Iterable[str]) -> list[str]:
+        """Tell which of these runs failed by what failed before them, and by nothing else."""
+        table = tables.verdict
+        ended = select(tables.run.c.version).where(
+            tables.run.c.version.in_(versions), tables.run.c.ending == RunEnding.FAILED
+        )
+        question = select(table).where(table.c.run.in_(ended)).order_by(table.c.id)
+        newest: dict[tuple[str, str, str], str] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(question):
+                is_good = row.verdict in (Verdict.PASSED, Verdict.SKIPPED)
+                newest[row.run, row.commit, row.suite] = "" if is_good else row.cause or row.verdict
+        causes: dict[str, set[str]] = {}
+        for (run, _, _), cause in newest.items():
+            causes.setdefault(run, set()).update({cause} if cause else ())
+        return sorted(run for run, found in causes.items() if found == {ELSEWHERE})
 
     def runs(self, *, unfinished: bool = False) -> list[RunRow]:
         """List runs, newest first; ``unfinished``: those without an ending."""

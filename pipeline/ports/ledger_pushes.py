@@ -16,13 +16,15 @@ from pipeline.ports import ledger_tables as tables
 from pipeline.ports.ledger_engine import Database
 from pipeline.ports.ledger_sitting import ensure_run
 from pipeline.words.errors import BadInput
-from pipeline.words.push import OPEN, NewPush, Push, PushState, Via
+from pipeline.words.push import GONE, OPEN, NewPush, Push, PushState, Via
 from pipeline.words.records import from_json, to_json
 from pipeline.words.wish import Wish
 
 _PUSH = tables.push
 _HEAD = tables.head
 _HAS_NO_RUN = (PushState.SUPERSEDED, PushState.REFUSED)
+_STAYS = (PushState.SUPERSEDED, PushState.CANCELLED)
+"""What a push stays, whatever the run comes to that somebody has still to stop."""
 
 
 class PushLedger:
@@ -53,15 +55,30 @@ class PushLedger:
             if not _move(connection, url, branch, revision, begin):
                 return ()
             now = time.time()
-            return tuple(_add(connection, push, now) for push in pushes)
+            return tuple(add_push(connection, push, now) for push in pushes)
 
-    def note_refused(self, push: NewPush, message: str) -> tuple[Push, ...]:
-        """Record a push of which nothing can be made; once, as long as it stays where it is."""
-        key = (push.url, f"{push.component}:refused")
+    def note_back(
+        self, url: str, branch: str, revision: str, pushes: Sequence[NewPush]
+    ) -> tuple[Push, ...]:
+        """Record that a head which was told to be gone is there, and the pushes of that; once."""
+        key = (_HEAD.c.url == url) & (_HEAD.c.branch == branch + GONE)
+        with self._database.writing() as connection:
+            if not connection.execute(delete(_HEAD).where(key)).rowcount:
+                return ()
+            _move(connection, url, branch, revision)
+            now = time.time()
+            return tuple(add_push(connection, push, now) for push in pushes)
+
+    def note_refused(self, push: NewPush, message: str, *, head: str = "") -> tuple[Push, ...]:
+        """Record a push of which nothing can be made; once, as long as it stays where it is.
+
+        That is noted as where ``head`` is; of what has none, under the component's name.
+        """
+        key = (push.url, head or f"{push.component}:refused")
         with self._database.writing() as connection:
             if not _move(connection, *key, push.after):
                 return ()
-            made = _add(connection, push, time.time())
+            made = add_push(connection, push, time.time())
             values = {"state": PushState.REFUSED, "message": message, "ended": time.time()}
             connection.execute(_set(made.id).values(values))
             return (_one(connection, made.id),)
@@ -80,7 +97,7 @@ class PushLedger:
     def add(self, push: NewPush) -> Push:
         """Record a push that no head's move stands behind: by hand, of a base, of a manifest."""
         with self._database.writing() as connection:
-            return _add(connection, push, time.time())
+            return add_push(connection, push, time.time())
 
     def begin_attempt(self, id: int, *, again: bool = False) -> int:
         """Record that its run begins, or begins once more; tells the attempt's number, from 1.
@@ -128,7 +145,7 @@ class PushLedger:
             "superseded_by": superseded_by,
             "ended": None if state in OPEN else time.time(),
         }
-        statement = _set(id).where(_PUSH.c.state != PushState.SUPERSEDED)
+        statement = _set(id).where(_PUSH.c.state.not_in(_STAYS))
         if state is PushState.SUPERSEDED and not even_begun:
             statement = statement.where(_PUSH.c.state == PushState.WAITING)
         with self._database.writing() as connection:
@@ -173,7 +190,7 @@ class PushLedger:
 
     def _list(self, question: Select[Any]) -> list[Push]:
         with self._database.reading() as connection:
-            found = [_push(row) for row in connection.execute(question)]
+            found = [read_push(row) for row in connection.execute(question)]
         return sorted(found, key=lambda push: push.id)
 
 
@@ -193,7 +210,8 @@ def _move(
     return True
 
 
-def _add(connection: Connection, push: NewPush, now: float) -> Push:
+def add_push(connection: Connection, push: NewPush, now: float) -> Push:
+    """Record a push within a transaction."""
     row = {
         "component": push.component,
         "url": push.url,
@@ -223,10 +241,11 @@ def _one(connection: Connection, id: int) -> Push:
     row = connection.execute(select(_PUSH).where(_PUSH.c.id == id)).first()
     if row is None:
         raise BadInput(f"there is no push {id}", hint="ostci pushes lists them")
-    return _push(row)
+    return read_push(row)
 
 
-def _push(row: Any) -> Push:
+def read_push(row: Any) -> Push:
+    """Read a push from its row."""
     values = {name: getattr(row, name) for name in Push.__dataclass_fields__}
     values |= {"commits": tuple(json.loads(row.commits))}
     values |= {"via": Via(row.via), "state": PushState(row.state)}

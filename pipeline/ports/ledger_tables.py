@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a database that says so is not looked at any further."""
 
 metadata = MetaData(
@@ -171,5 +171,20 @@ head = Table(
     Column("url", Text, primary_key=True),
     Column("branch", Text, primary_key=True),
     Column("revision", Text, nullable=False),
+    Column("seen", Double, nullable=False),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("head", Text, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("is_member", Boolean, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("page", Text, nullable=False),
+    Column("told", Double, nullable=False),
     Column("seen", Double, nullable=False),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Watch: look where the branches of a manifest are, and record what was pushed.
+"""Watch: look where the branches and tags of a manifest are, and record what was pushed.
 
 Every server is asked once a round, several at once; fetched is only what moved. A push is in the
 ledger as soon as its server has answered, and what is wrong with one server is held against that
@@ -19,13 +19,16 @@ from pipeline.ports.git import Mirrors
 from pipeline.ports.git_heads import read_heads
 from pipeline.ports.git_history import read_history
 from pipeline.ports.kept_manifests import keep_manifest
+from pipeline.ports.ledger import Ledger
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.log import Log
+from pipeline.stages.watching.requests import record_requests
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest, Source, SourceKind
 from pipeline.words.named import Named, way_from
 from pipeline.words.push import (
     BASE,
+    GONE,
     MANIFEST,
     Head,
     History,
@@ -33,10 +36,13 @@ from pipeline.words.push import (
     Push,
     PushState,
     Via,
+    back_again,
     heads_of,
     pushes_of,
     to_supersede,
 )
+from pipeline.words.request import followers_of
+from pipeline.words.watch import is_missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,30 +63,43 @@ class WatchRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchResult:
-    """What a round found: pushes in push order, branches seen first, gone, and servers in trouble.
+    """What a round found: pushes in push order, heads seen first, gone, and servers in trouble.
 
-    ``problems`` are by URL. ``held`` are heads that were left alone, and where the ledger has them.
+    Of a head that is gone there is a push, refused, in the round that misses it first. Given up
+    are tries of merge requests that moved on or are no more. ``held`` are heads that were left
+    alone, and where the ledger has them. ``problems`` are by URL.
     """
 
     pushes: tuple[Push, ...] = ()
     baselines: tuple[Head, ...] = ()
     gone: tuple[Head, ...] = ()
+    given_up: tuple[Push, ...] = ()
     problems: Mapping[str, Ending] = field(default_factory=dict)
     held: Mapping[Head, str] = field(default_factory=dict)
 
 
+_Moved = tuple[Head, str, tuple[NewPush, ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What one server said: where each head is, and what its move became; else it is held."""
+    """What one server said: where each head is, and what its move became, as far as not held.
 
-    moved: tuple[tuple[Head, str, tuple[NewPush, ...]], ...] = ()
+    ``back`` were gone; ``requests`` are the heads of merge requests.
+    """
+
+    moved: tuple[_Moved, ...] = ()
+    back: tuple[_Moved, ...] = ()
     gone: tuple[Head, ...] = ()
     held: Mapping[Head, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
 
 
-def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: Log) -> WatchResult:
-    """Look at all servers once and record what was pushed."""
+def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) -> WatchResult:
+    """Look at all servers once and record what was pushed, and the merge requests to be tried."""
+    pushes = ledger.pushes
     known = pushes.heads()
+    followers = followers_of(request.manifest)
     by_url: dict[str, list[Head]] = defaultdict(list)
     for head in heads_of(request.manifest):
         if request.urls is None or head.url in request.urls:
@@ -90,13 +109,20 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
     gone: list[Head] = []
     held: dict[Head, str] = {}
     waiting: list[tuple[int, NewPush]] = []
+    given_up: list[Push] = []
     problems: dict[str, Ending] = {}
     with log.step(f"{len(by_url)} servers"), ThreadPoolExecutor(request.jobs) as pool:
         futures = {
             pool.submit(
-                contextvars.copy_context().run, _ask, heads, known, request, mirrors
+                contextvars.copy_context().run,
+                _ask,
+                heads,
+                known,
+                request,
+                mirrors,
+                url in followers,
             ): heads[0]
-            for heads in by_url.values()
+            for url, heads in by_url.items()
         }
         for future in as_completed(futures):
             first = futures[future]
@@ -108,8 +134,12 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
                 problems[first.url] = error
                 log.warning(str(error), about=first.component)
                 continue
-            gone += found.gone
             held |= found.held
+            for head in found.gone:
+                gone.append(head)
+                recorded += _note_gone(head, known, request.via, pushes)
+            for head, revision, made in found.back:
+                recorded += pushes.note_back(head.url, head.branch, revision, made)
             for head, revision, made in found.moved:
                 named = request.named.get(head.url, ())
                 if made and named:
@@ -118,15 +148,27 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, pushes: PushLedger, log: L
                     recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
+            if first.url in followers:
+                one = record_requests(
+                    first.url,
+                    followers[first.url],
+                    found.requests,
+                    requests=ledger.requests,
+                    log=log,
+                )
+                recorded += one.begun
+                given_up += one.given_up
     # Of several repositories the pushes are in the order in which their hooks came.
-    for _, one in sorted(waiting, key=lambda numbered: numbered[0]):
-        recorded += pushes.note_head(one.url, one.branch, one.after, [one])
+    for _, new in sorted(waiting, key=lambda numbered: numbered[0]):
+        recorded += pushes.note_head(new.url, new.branch, new.after, [new])
     for push in sorted(recorded, key=lambda one: one.id):
-        log.fact(f"push {push.id}: {push.before[:12]} → {push.after[:12]}", about=push.component)
+        where = push.after[:12] or "gone"
+        log.fact(f"push {push.id}: {push.before[:12]} → {where}", about=push.component)
     return WatchResult(
         pushes=tuple(sorted(recorded, key=lambda one: one.id)),
         baselines=tuple(baselines),
         gone=tuple(gone),
+        given_up=tuple(given_up),
         problems=problems,
         held=held,
     )
@@ -146,48 +188,86 @@ def _ask(
     known: Mapping[tuple[str, str], str],
     request: WatchRequest,
     mirrors: Mirrors,
+    with_requests: bool,
 ) -> _Found:
     """Ask one server where its heads are, and fetch what moved."""
     url = heads[0].url
     began = time.monotonic()
-    there = read_heads(url, [head.branch for head in heads], git=mirrors.git)
-    moved: list[tuple[Head, str, tuple[NewPush, ...]]] = []
+    names = [head.branch for head in heads]
+    answer = read_heads(url, names, git=mirrors.git, requests=with_requests)
+    there = answer.heads
+    moved: list[_Moved] = []
+    back: list[_Moved] = []
     held: dict[Head, str] = {}
     for head in heads:
         before, after = known.get((url, head.branch)), there.get(head.branch)
-        if after is None or after == before:
+        is_back = (url, head.branch + GONE) in known
+        if after is None or (after == before and not is_back):
             continue
-        if before is None:
-            moved.append((head, after, ()))
-            continue
-        source = Source(kind=SourceKind.GIT, location=url, revision=after)
-        mirrors.fetch(source, max_age_s=time.monotonic() - began)
-        history = read_history(mirrors.path(source), before, after, git=mirrors.git)
-        made = _pushes(head, before, after, history, request)
-        if made:
-            moved.append((head, made[-1].after, made))
-        if not made or made[-1].after != after:
-            held[head] = made[-1].after if made else before
-    gone = tuple(head for head in heads if head.branch not in there)
-    return _Found(moved=tuple(moved), gone=gone, held=held)
+        made: tuple[NewPush, ...] = ()
+        if before not in (None, after):
+            assert before is not None
+            source = Source(kind=SourceKind.GIT, location=url, revision=after)
+            mirrors.fetch(source, max_age_s=time.monotonic() - began)
+            history = read_history(mirrors.path(source), before, after, git=mirrors.git)
+            made = _pushes(head, before, after, history, request, all_of_it=is_back)
+            at = made[-1].after if made else before
+            if at != after:
+                held[head] = at
+            if not made:
+                continue
+        if is_back:
+            made = made or (back_again(head, before, after, request.via),)
+        (back if is_back else moved).append((head, made[-1].after if made else after, made))
+    gone = tuple(
+        head for head in heads if head.branch not in there and is_missed(url, head.branch, known)
+    )
+    return _Found(
+        moved=tuple(moved), back=tuple(back), gone=gone, held=held, requests=answer.requests
+    )
 
 
 def _pushes(
-    head: Head, before: str, after: str, history: History, request: WatchRequest
+    head: Head,
+    before: str,
+    after: str,
+    history: History,
+    request: WatchRequest,
+    *,
+    all_of_it: bool,
 ) -> tuple[NewPush, ...]:
     """Tell the pushes that a move became; where hooks are awaited, those that they lead to."""
     unit = request.manifest.unit
     named = [one for one in request.named.get(head.url, ()) if one.branch == head.branch]
     ends = {revision for one in named for revision in (one.before, one.after)}
     made = pushes_of(head, before, after, history, unit=unit, via=request.via, named=ends)
-    if head.url not in request.awaited or unit != "push":
+    if all_of_it or head.url not in request.awaited or unit != "push":
         return made
     way = {*way_from(before, named)}
     most = max((at for at, push in enumerate(made, 1) if push.after in way), default=0)
     return made[:most]
 
 
-# What is no branch
+def _note_gone(
+    head: Head, known: Mapping[tuple[str, str], str], via: Via, pushes: PushLedger
+) -> tuple[Push, ...]:
+    """Record that a head is not there: whoever removed it is told once, as of a push."""
+    before = known.get((head.url, head.branch), "")
+    push = NewPush(
+        component=head.component,
+        url=head.url,
+        branch=head.branch,
+        before=before,
+        after="",
+        via=via,
+    )
+    since = " any more" if before else ""
+    told = f"there is no {head.words}{since}: push it, or have the manifest name another"
+    why = Failed(told, where=head.url)
+    return pushes.note_refused(push, str(why), head=head.branch + GONE)
+
+
+# What is no head
 
 
 def note_manifest(

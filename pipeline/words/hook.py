@@ -9,7 +9,6 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -57,20 +56,8 @@ _SIGNATURES: Mapping[str, Callable[[Headers, bytes, str], tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a hook says: the addresses of a repository, and the push, where it tells of one."""
-
-    urls: tuple[str, ...]
-    named: Named | None = None
-
-
-def said_by(headers: Headers, body: bytes) -> Said:
-    """Read a hook; raises BadInput for no JSON.
-
-    Forges put addresses into ``repository`` (GitLab also into ``project``); a plain hook has
-    ``url``. All of them tell the push by ``ref``, ``before`` and ``after``.
-    """
+def read_body(headers: Headers, body: bytes) -> Mapping[str, Any]:
+    """Read the object that a hook's body is; raises BadInput for anything else."""
     form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     # curl calls everything a form, JSON too.
     if form and body.startswith(b"payload="):
@@ -81,10 +68,19 @@ def said_by(headers: Headers, body: bytes) -> Said:
         raise BadInput("the hook's body is no JSON") from error
     if not isinstance(found, dict):
         raise BadInput("the hook's body is no object")
-    return Said(urls=tuple(dict.fromkeys(_urls(found))), named=_named(found))
+    return found
 
 
-def _named(found: Mapping[str, Any]) -> Named | None:
+def urls_of(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tell the addresses of the repository that a hook is of.
+
+    Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
+    """
+    return tuple(dict.fromkeys(_urls(found)))
+
+
+def named_of(found: Mapping[str, Any]) -> Named | None:
+    """Tell the push to a branch that a hook names, as all forges do; None where it names none."""
     ref, before, after = (found.get(key) for key in ("ref", "before", "after"))
     if not isinstance(ref, str) or not ref.startswith(_BRANCHES):
         return None

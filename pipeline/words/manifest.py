@@ -90,6 +90,14 @@ class Child:
     patches: tuple[str, ...] = ()
 
 
+class MergeRequests(StrEnum):
+    """Whose merge requests are tried: nobody's, those of who may write anyway, everybody's."""
+
+    OFF = "off"
+    MEMBERS = "members"
+    ALL = "all"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Component:
     """One entry of the manifest's list, with defaults and prefixes resolved."""
@@ -118,6 +126,7 @@ class Component:
     initramfs_depends: bool = False
     installed_tests: bool = False
     epoch: int = 0
+    merge_requests: MergeRequests = MergeRequests.OFF
     irc_room: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """The free texts ``tag-reason``, ``branch-reason``, ``patches-reasons``."""

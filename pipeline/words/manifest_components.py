@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.words.findings import Findings, Wrong, one_of
-from pipeline.words.manifest import BuildSpec, BuildSystem, Child, Component, Limits
+from pipeline.words.manifest import BuildSpec, BuildSystem, Child, Component, Limits, MergeRequests
 from pipeline.words.manifest_schema import BuildKeys, ComponentKeys, ManifestKeys, SourceKeys
 from pipeline.words.manifest_sources import ARCHIVES, KINDS, Sources, default_name
 from pipeline.words.manifest_values import parse_name
@@ -217,6 +217,7 @@ class _Reader:
             initramfs_depends=keys.initramfs_depends,
             installed_tests=installed_tests,
             epoch=keys.epoch,
+            merge_requests=self._merge_requests(),
             irc_room=keys.irc_room,
             reasons=_reasons(keys),
             line=self._findings.document.line(self._path),
@@ -240,6 +241,10 @@ class _Reader:
             if name == self._name:
                 self._findings.problem((*path, place), f"{name!r} depends on itself")
         return tuple(dict.fromkeys(self._names.check(self._keys.depends, path)))
+
+    def _merge_requests(self) -> MergeRequests:
+        own = self._keys.has("merge_requests")
+        return MergeRequests((self._keys if own else self._manifest).merge_requests)
 
     def _setuid(self) -> tuple[str, ...]:
         # The original named the part of the result, too, and only one part can be meant.

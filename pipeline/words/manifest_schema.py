@@ -38,6 +38,7 @@ VERSION_KEY = "00ostbuild-manifest-version"
 System = Literal["guess", "autotools", "meson", "cmake", "make", "custom"]
 Subtree = Literal["runtime", "devel", "doc", "debug", "tests"]
 Needed = Literal["required", "advisory"]
+Requests = Literal["off", "members", "all"]
 Variant = Literal["minbase", "essential", "apt", "exact"]
 
 
@@ -186,6 +187,7 @@ class ComponentKeys(SourceKeys):
     rm_configure: bool = Field(False, description="delete a shipped configure first")
     initramfs_depends: bool = Field(False, description="is part of the initramfs")
     epoch: int = Field(0, ge=0, description="raise it to build again")
+    merge_requests: Requests = Field("off", description="whose are tried; the manifest's first")
     irc_room: Line = Field("", alias="irc_room", description="channel that is told about it")
     child_components: list[SourceKeys] = Field([], description="sources within its own")
 
@@ -314,6 +316,7 @@ class ManifestKeys(Keys):
     conflicts: Literal["warn", "fatal"] = Field("warn", description="a path of two components")
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")
     unit: Literal["push", "commit"] = Field("push", description="what gets a run of its own")
+    merge_requests: Requests = Field("off", description="of forges: whose are tried")
     queue_bound: int = Field(0, ge=0, description="of more pushes that wait, old ones give way")
     retention: RetentionKeys = Field(RetentionKeys(), description="which old trees are kept")
     build_epoch: BuildEpochKeys = Field(BuildEpochKeys(), description="force rebuilds")

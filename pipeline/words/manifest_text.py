@@ -18,6 +18,7 @@ from pipeline.words.manifest import (
     Component,
     Conflicts,
     Manifest,
+    MergeRequests,
     OnFailed,
     Retention,
     Source,
@@ -206,6 +207,7 @@ def _installed_tests(
                 bootstrap=False,
                 initramfs_depends=False,
                 installed_tests=False,
+                merge_requests=MergeRequests.OFF,
                 irc_room="",
                 generated_from=one.name,
             )

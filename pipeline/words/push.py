@@ -5,7 +5,7 @@ How heads are read and where pushes are kept is not known here.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pipeline.words.manifest import Manifest, Source, SourceKind
@@ -18,6 +18,10 @@ MANIFEST = "manifest"
 """What the push of a manifest names as its component."""
 PATCHES = "patches"
 """What the push of the patch source names as its component."""
+TAG = "tag:"
+"""What the name of a head that is a tag begins with; no branch has a colon in its name."""
+GONE = ":gone"
+"""What the name of a head ends in that says where it is no more, so that it is told once."""
 MOST_COMMITS = 1000
 """So many commits are told of one push; of more, the newest."""
 PAUSE_S = 5.0
@@ -33,12 +37,15 @@ class Via(StrEnum):
     BASE = "base"
     MANIFEST = "manifest"
     TRY = "try"
+    REQUEST = "request"
+    """A merge request of a forge."""
 
 
 class PushState(StrEnum):
     """How far a push got; ``done``: its run has an ending, whichever that is.
 
     ``refused``: nothing can be made of it, as of a manifest with an error, and it has no run.
+    ``cancelled``: nobody wants it any more, as after a merge request was closed.
     """
 
     WAITING = "waiting"
@@ -47,11 +54,14 @@ class PushState(StrEnum):
     SUPERSEDED = "superseded"
     TROUBLE = "trouble"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
 
 
 OPEN = (PushState.WAITING, PushState.RUNNING)
 """The states of a push that something is still to be done about."""
-_ASKED_FOR = (Via.FORCE, Via.TRY)
+TRIES = (Via.TRY, Via.REQUEST)
+"""What is in no line and never promoted."""
+_ASKED_FOR = (Via.FORCE,)
 """What a person asked for is not superseded by what others push."""
 
 
@@ -106,18 +116,36 @@ class Push:
         return self.state in OPEN
 
     @property
+    def is_given_up(self) -> bool:
+        """Tell whether something newer has taken its place, or nobody wants it any more."""
+        return self.state in (PushState.SUPERSEDED, PushState.CANCELLED)
+
+    @property
     def is_try(self) -> bool:
         """Tell whether it is in no line: nothing waits for it, and it waits for nothing."""
-        return self.via is Via.TRY
+        return self.via in TRIES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A branch that is followed, and the first component of the manifest that does."""
+    """A branch or a tag that is followed, and the first component of the manifest that does.
+
+    ``branch`` of a tag is ``tag:NAME``.
+    """
 
     component: str
     url: str
     branch: str
+
+    @property
+    def is_tag(self) -> bool:
+        """Tell whether it is a tag, which is not expected to move."""
+        return self.branch.startswith(TAG)
+
+    @property
+    def words(self) -> str:
+        """Name it for people."""
+        return f"tag {self.branch.removeprefix(TAG)}" if self.is_tag else f"branch {self.branch}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +176,14 @@ def pushes_of(
 
     Nothing for one that was never seen (a baseline), is gone, or has not moved. With ``unit``
     ``commit`` each first-parent commit is a push of its own; a rewritten branch is one in any
-    case, because what led to it was never the state of the branch. What hooks ``named`` was: of
-    such commits each is a push of its own, whatever the unit.
+    case, because what led to it was never the state of the branch. A tag that moves is rewritten,
+    wherever it goes. What hooks ``named`` was the state of the branch: of such commits each is a
+    push of its own, whatever the unit.
     """
     if before is None or after is None or before == after:
         return ()
+    if head.is_tag:
+        history = replace(history, rewritten=True)
     ends = {*named, after}
     if unit == "commit" and not history.rewritten:
         ends |= {*history.line}
@@ -223,9 +254,10 @@ def to_supersede(waiting: Sequence[Push], bound: int) -> Mapping[int, int]:
     """Tell which waiting pushes give way where more than ``bound`` wait: id → id of the newer.
 
     The oldest do, and the oldest that stays takes them with it: its run has all that they
-    changed. What a person asked for stays. A ``bound`` of 0 is none.
+    changed. What a person asked for stays. A ``bound`` of 0 is none. Tries are in no queue: else
+    whoever opens merge requests would have pushes give way.
     """
-    queue = sorted(waiting, key=lambda one: one.id)
+    queue = sorted((one for one in waiting if not one.is_try), key=lambda one: one.id)
     too_many = len(queue) - bound
     if bound <= 0 or too_many <= 0:
         return {}
@@ -271,9 +303,9 @@ def manifest_of(pushes: Iterable[Push]) -> str:
 def _followers(push: Push, manifest: Manifest) -> list[Source]:
     """List the sources that follow a push's branch; for one without, the component's own."""
     if push.branch:
-        where = (SourceKind.GIT, push.url, push.branch)
+        where = (push.url, push.branch)
         every = {source for _, source in sources_of(manifest)}
-        return [one for one in every if (one.kind, one.location, one.branch) == where]
+        return [one for one in every if (one.location, head_name(one)) == where]
     return [
         one.source
         for one in manifest.components
@@ -291,14 +323,37 @@ def sources_of(manifest: Manifest) -> Iterable[tuple[str, Source]]:
         yield PATCHES, manifest.patches
 
 
+def head_name(source: Source) -> str:
+    """Name the head that a source follows; empty for one that follows none."""
+    if source.kind is not SourceKind.GIT:
+        return ""
+    return f"{TAG}{source.tag}" if source.tag else source.branch
+
+
 def heads_of(manifest: Manifest) -> tuple[Head, ...]:
-    """List the branches that a manifest follows, each once, under the first name that does."""
+    """List the heads that a manifest follows, each once, under the first name that does."""
     found: dict[tuple[str, str], Head] = {}
     for name, source in sources_of(manifest):
-        if source.kind is SourceKind.GIT and source.branch:
-            head = Head(component=name, url=source.location, branch=source.branch)
+        head = Head(component=name, url=source.location, branch=head_name(source))
+        if head.branch:
             found.setdefault((head.url, head.branch), head)
     return tuple(found.values())
+
+
+def back_again(head: Head, before: str | None, after: str, via: Via) -> NewPush:
+    """Make up the push of a head that is there again, where it was, or for the first time.
+
+    What could not be resolved without it can be now.
+    """
+    return NewPush(
+        component=head.component,
+        url=head.url,
+        branch=head.branch,
+        before=before or "",
+        after=after,
+        via=via,
+        note=f"{head.words} is there again" if before else f"{head.words} is there now",
+    )
 
 
 def taken_along(push: Push, pushes: Iterable[Push]) -> tuple[Push, ...]:

@@ -31,6 +31,8 @@ def rank_of(push: Push, *, is_oldest: bool) -> Rank:
 
 def asker_of(push: Push) -> str:
     """Tell among whom it is fair: components that are pushed, and people who try."""
+    if push.via is Via.REQUEST:
+        return f"merge requests of {push.url}"  # whoever has many accounts is one all the same
     return f"try by {push.wish.by}" if push.is_try else push.component
 
 
@@ -43,5 +45,6 @@ def priority_of_run(push: Push) -> int:
     """Tell when a run is begun: tries first, for they need no turn; pushes in their order.
 
     Composes keep the order of pushes whatever is begun first, so nothing is gained by another.
+    A merge request, which a stranger may have opened, comes no sooner than what was pushed.
     """
-    return priority(Rank.NEEDED if push.is_try else Rank.ASKED, 0)
+    return priority(Rank.NEEDED if push.via is Via.TRY else Rank.ASKED, 0)

@@ -3,14 +3,16 @@
 
 People are told when a component, or the whole line of trees, goes from passed to failed or back.
 A forge shows a state beside every commit, so it is told of each push that begins or ends. Trouble
-of our machines is no state of anybody's code: forges see it, people are not written to.
+of our machines is no state of anybody's code, nor is a failure that was there before: forges see
+it, people are not written to.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.words.push import Push, PushState
+from pipeline.words.attempts import ELSEWHERE
+from pipeline.words.push import Push, PushState, Via
 from pipeline.words.run import RunEnding
 
 _LONGEST_LINE = 300
@@ -22,6 +24,7 @@ class Said(StrEnum):
     PENDING = "pending"
     PASSED = "passed"
     FAILED = "failed"
+    ELSEWHERE = "failed elsewhere"
     TROUBLE = "trouble"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
@@ -34,6 +37,7 @@ _OF_ENDING: Mapping[str, Said] = {
     RunEnding.FAILED: Said.FAILED,
     RunEnding.BAD_INPUT: Said.FAILED,
     RunEnding.INTERRUPTED: Said.CANCELLED,
+    ELSEWHERE: Said.ELSEWHERE,
 }
 
 
@@ -108,6 +112,8 @@ def said_of(push: Push, ending: str) -> Said | None:
         return Said.SUPERSEDED
     if push.state is PushState.REFUSED:
         return Said.FAILED
+    if push.state is PushState.CANCELLED:
+        return Said.CANCELLED
     if push.run is None:
         return Said.TROUBLE if push.state is PushState.TROUBLE else Said.CANCELLED
     return _OF_ENDING.get(ending, Said.TROUBLE)
@@ -119,8 +125,10 @@ def due(
     """Tell what is to be told of pushes, in push order; ``told`` is what was told already.
 
     Of an older push that ends after a newer one of its component, people are told nothing: the
-    state has moved on. A try says nothing of what is pushed, and is told to whoever tries.
+    state has moved on. A try says nothing of what is pushed, and is told to whoever tries; that of
+    a merge request is told to its forge, and to nobody else.
     """
+    pushes = tuple(pushes)
     ordered = sorted((one for one in pushes if not one.is_try), key=lambda one: one.id)
     said = {push.id: said_of(push, endings.get(push.run or "", "")) for push in ordered}
     found = []
@@ -144,7 +152,11 @@ def due(
                 is_news=news and is_changed,
             )
         )
-    return tuple(found)
+    for push in pushes:
+        now = said_of(push, endings.get(push.run or "", ""))
+        if push.via is Via.REQUEST and now is not None and told.get(push.id) != now:
+            found.append(Due(push=push, said=now))
+    return tuple(sorted(found, key=lambda one: one.push.id))
 
 
 def _newest(said: Mapping[int, Said | None], pushes: Iterable[Push]) -> str:

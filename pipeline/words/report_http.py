@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from pipeline.words.push import Via
 from pipeline.words.report import Report, Said
 
 _REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -33,6 +34,7 @@ _STATES: Mapping[str, Mapping[Said, str]] = {
         Said.PENDING: "pending",
         Said.PASSED: "success",
         Said.FAILED: "failure",
+        Said.ELSEWHERE: "error",
         Said.TROUBLE: "error",
         Said.CANCELLED: "error",
         Said.SUPERSEDED: "error",
@@ -41,6 +43,7 @@ _STATES: Mapping[str, Mapping[Said, str]] = {
         Said.PENDING: "running",
         Said.PASSED: "success",
         Said.FAILED: "failed",
+        Said.ELSEWHERE: "failed",
         Said.TROUBLE: "failed",
         Said.CANCELLED: "canceled",
         Said.SUPERSEDED: "canceled",
@@ -58,7 +61,8 @@ def status_request(
     if found is None or found[0] != host or not _REVISION.fullmatch(push.after):
         return None
     path, state = found[1], _STATES["gitlab" if kind == "gitlab" else "github"][report.due.said]
-    context = f"ostci/{report.osname}"
+    # A request's head may be pushed later on: what became of its try is another matter.
+    context = f"ostci/{report.osname}" + ("/merge-request" if push.via is Via.REQUEST else "")
     values = {"state": state, "target_url": report.page, "description": report.title[:_LONGEST]}
     headers = {"Content-Type": "application/json", "User-Agent": "ostci"}
     if kind == "gitlab":

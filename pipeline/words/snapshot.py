@@ -84,11 +84,11 @@ def _deciding(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _strip_manifest(manifest: dict[str, Any]) -> None:
-    """Leave out what decides about no tree: what is kept of old ones, and who waits for whom."""
+    """Leave out what decides about no tree: what is kept of old ones, who waits, what is tried."""
     for ignored in ("retention", "unit", "queue_bound"):
         manifest.pop(ignored)
     for component in manifest["components"]:
-        for ignored in ("line", "reasons", "irc_room"):
+        for ignored in ("line", "reasons", "irc_room", "merge_requests"):
             component.pop(ignored, None)
 
 

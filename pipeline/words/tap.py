@@ -45,6 +45,11 @@ class Tap:
     problem: str = ""
 
     @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing of TAP came at all."""
+        return self.planned is None and not self.points and self.bailed is None
+
+    @property
     def failures(self) -> tuple[Point, ...]:
         """The points that stand against the program."""
         return tuple(point for point in self.points if point.is_failure)

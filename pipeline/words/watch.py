@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """When to look at a repository again: regularly, and less and less often while it does not answer.
 
-How it is looked at is not known here; times are in seconds of any clock that does not go back.
+And whether what it says is news. How it is looked at is not known here; times are in seconds of
+any clock that does not go back.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+
+from pipeline.words.push import GONE, TAG
 
 LONGEST_PAUSE_S = 3600.0
 """A repository that never answers is still asked this often."""
@@ -40,3 +43,26 @@ def failed(asked: Asked, now: float, *, round_s: float, chance: float) -> Asked:
     pause = min(rounds * round_s, LONGEST_PAUSE_S)
     jittered = pause * (1.0 - _JITTER * chance)
     return replace(asked, failures=failures, due=now + jittered)
+
+
+def is_news(
+    url: str, names: Iterable[str], there: Mapping[str, str], known: Mapping[tuple[str, str], str]
+) -> bool:
+    """Tell whether a server's heads are elsewhere than they were seen last, gone, or back."""
+    for name in names:
+        is_told = (url, name + GONE) in known
+        if name in there:
+            if is_told or known.get((url, name)) != there[name]:
+                return True
+        elif not is_told and is_missed(url, name, known):
+            return True
+    return False
+
+
+def is_missed(url: str, name: str, known: Mapping[tuple[str, str], str]) -> bool:
+    """Tell whether a head that is not there should be.
+
+    A branch should; of what stands as a tag in a manifest only what was there before, since the
+    original's manifests name any revision so.
+    """
+    return not name.startswith(TAG) or (url, name) in known

@@ -9,10 +9,13 @@ import pytest
 
 from pipeline.cli.record import read_record
 from pipeline.ports.ledger import PromotionState
-from pipeline.words.manifest import Need
+from pipeline.words.manifest import MergeRequests, Need
 from pipeline.words.push import NewPush, PushState
+from pipeline.words.records import from_json
 from pipeline.words.refs import buildmaster_ref, compose_ref, try_ref
+from pipeline.words.request import Follower, Known, new_request
 from pipeline.words.run import RunEnding
+from pipeline.words.snapshot import Snapshot
 from pipeline.words.verdict import SuiteResult, Verdict
 from tests.cheap import NO_KERNEL, OSNAME, TREE, Cheap
 from tests.repos import GitRepo
@@ -220,6 +223,32 @@ def test_a_try_of_the_server_is_a_record_first_and_stands_in_no_line(work: Cheap
     house.ledger.pushes.end(made["id"], PushState.DONE)
     said = work.ostci("try", "--remote", f"one={work.root}", code=BAD_INPUT).err
     assert "no branch or revision" in said
+
+
+def test_a_merge_request_is_a_try_of_its_head_and_of_nothing_else(work: Cheap) -> None:
+    repo = GitRepo(work.sources / "one")
+    work.change("one")
+    head = repo.git("rev-parse", "HEAD")
+    repo.git("update-ref", "refs/pull/7/head", head)
+    repo.git("reset", "--quiet", "--hard", "HEAD~")
+    followers = (Follower(component="one", branch="master", policy=MergeRequests.ALL),)
+    known = Known(ref="refs/pull/7/head", author="mallory")
+    house = work.house()
+    (push,) = house.ledger.requests.begin(new_request(str(repo.path), followers, known, head)).begun
+    # Whatever comes later is tried by itself: this one was recorded with its head.
+    repo.git("update-ref", "refs/pull/7/head", repo.git("rev-parse", "HEAD"))
+    before = refs(work)
+    assert "kernel" in work.ostci("run", "--push", str(push.id), code=NO_KERNEL).err
+    run = str(house.ledger.pushes.get(push.id).run)
+    snapshot = from_json(Snapshot, house.workdir.run(run).file("snapshot").read_bytes())
+    assert snapshot.pins["one"].revision == head
+    assert house.repo.resolve(try_ref(OSNAME, run, TREE)) is not None
+    assert refs(work) == before
+    assert "a try is never promoted" in work.ostci("promote", "--run", run, code=1).err
+    # One whose head is nowhere any more fails alone, and says so.
+    lost = new_request(str(repo.path), followers, known, "0123456789" * 4)
+    (push,) = house.ledger.requests.begin(lost).begun
+    assert "there is no revision" in work.ostci("run", "--push", str(push.id), code=1).err
 
 
 def test_a_forced_run_builds_what_it_names_and_is_of_the_line(work: Cheap) -> None:

@@ -85,7 +85,7 @@ def look_for(town: Town, *hooks: tuple[str, str, str], awaited: bool = True) -> 
     request = WatchRequest(
         manifest=house.manifest, named=named, awaited=frozenset(named) if awaited else frozenset()
     )
-    found = watch_stage(request, mirrors=house.mirrors, pushes=house.ledger.pushes, log=house.log)
+    found = watch_stage(request, mirrors=house.mirrors, ledger=house.ledger, log=house.log)
     house.ledger.close()
     return found
 
@@ -148,18 +148,99 @@ def test_a_rewritten_branch_is_one_push_marked_so(town: Town) -> None:
     assert (back.after, back.rewritten, back.commits) == (one, True, ())
 
 
-def test_a_branch_that_is_gone_is_told_and_comes_back_as_a_push(town: Town) -> None:
+def test_a_branch_that_is_gone_is_told_once_and_comes_back_as_a_push(town: Town) -> None:
+    town.ostci("resolve")
     watch(town)
     repo = town.repos["zlib"]
     before = repo.git("rev-parse", "HEAD")
     repo.git("checkout", "--quiet", "--detach")
     repo.git("branch", "--quiet", "-D", "main")
+    seen = town.repos["png"].commit("seen")
     found = watch(town)
-    assert found.pushes == ()
+    (gone,) = (push for push in found.pushes if push.state is PushState.REFUSED)
+    assert (gone.component, gone.before, gone.after, gone.run) == ("zlib", before, "", None)
+    assert gone.message == (
+        f"{repo.path}: there is no branch main any more: push it, or have the manifest name another"
+    )
+    assert told([push for push in found.pushes if push.is_open])[0][2] == seen, "others go on"
     assert found.gone == (f"{repo.path} main",)
+    assert watch(town).pushes == (), "it is told once"
+    listed = town.ostci("pushes")
+    assert f"{before[:7]}→gone main" in listed and "there is no branch main any more" in listed
+    repo.git("checkout", "--quiet", "-b", "main")
+    (same,) = watch(town).pushes
+    assert (same.before, same.after, same.note) == (before, before, "branch main is there again")
+    run = town.json("resolve", "--push", str(same.id))["run"]
+    assert town.pins(run)["zlib"] == before
+    repo.git("checkout", "--quiet", "--detach")
+    repo.git("branch", "--quiet", "-D", "main")
+    assert [push.state for push in watch(town).pushes] == [PushState.REFUSED], "it is news again"
     repo.git("checkout", "--quiet", "-b", "main")
     after = repo.commit("back")
     assert told(watch(town).pushes) == [("zlib", before, after)]
+    assert watch(town).pushes == ()
+
+
+def test_a_branch_that_comes_later_than_the_manifest_that_names_it_is_a_push(town: Town) -> None:
+    town.ostci("resolve")
+    watch(town)
+    town.write_manifest("zlib", "png", "hello", branches={"zlib": "topic"})
+    found = watch(town)
+    (asked, missed) = found.pushes
+    assert (asked.via, missed.state) == (Via.MANIFEST, PushState.REFUSED)
+    assert "there is no branch topic: push it" in missed.message
+    assert "there is no branch topic" in town.ostci("resolve", "--push", str(asked.id), code=1)
+    repo = town.repos["zlib"]
+    repo.git("checkout", "--quiet", "-b", "topic")
+    (push,) = watch(town).pushes
+    head = repo.git("rev-parse", "topic")
+    assert (push.before, push.after, push.branch) == ("", head, "topic")
+    run = town.json("resolve", "--push", str(push.id))["run"]
+    assert town.pins(run)["zlib"] == head
+    after = repo.commit("more")
+    assert told(watch(town).pushes) == [("zlib", head, after)]
+
+
+def test_a_branch_that_is_renamed_is_followed_by_the_manifest_that_says_so(town: Town) -> None:
+    town.ostci("resolve")
+    watch(town)
+    repo = town.repos["zlib"]
+    repo.git("branch", "--quiet", "-m", "main", "trunk")
+    moved = repo.commit("renamed")
+    assert [push.state for push in watch(town).pushes] == [PushState.REFUSED]
+    town.write_manifest("zlib", "png", "hello", branches={"zlib": "trunk"})
+    (push,) = watch(town).pushes
+    assert push.via is Via.MANIFEST
+    assert town.pins(town.json("resolve", "--push", str(push.id))["run"])["zlib"] == moved
+    after = repo.commit("more")
+    assert told(watch(town).pushes) == [("zlib", moved, after)]
+
+
+@pytest.mark.parametrize("annotated", [(), ("--annotate", "-m", "a tag")])
+def test_a_tag_that_moves_is_one_push_marked_as_rewritten(
+    town: Town, annotated: tuple[str, ...]
+) -> None:
+    repo = town.repos["zlib"]
+    repo.git("tag", *annotated, "v1")
+    town.write_manifest("zlib", "png", "hello", tags={"zlib": "v1"}, more="unit: commit")
+    town.ostci("resolve")
+    assert watch(town).baselines == 3
+    before = repo.git("rev-parse", "v1^{commit}")
+    repo.commit("one")
+    after = repo.commit("two")
+    assert watch(town).pushes == (), "its branch is not followed"
+    repo.git("tag", *annotated, "--force", "v1")
+    (push,) = watch(town).pushes
+    assert told([push]) == [("zlib", before, after)] and push.rewritten
+    assert len(push.commits) == 2
+    run = town.json("resolve", "--push", str(push.id))["run"]
+    assert town.pins(run)["zlib"] == after
+    assert "tag:v1" in town.ostci("pushes") and "rewritten" in town.ostci("pushes")
+    repo.git("tag", "--delete", "v1")
+    (gone,) = watch(town).pushes
+    assert gone.state is PushState.REFUSED and "there is no tag v1 any more" in gone.message
+    repo.git("tag", *annotated, "v1", before)
+    assert told(watch(town).pushes) == [("zlib", after, before)]
 
 
 def test_a_server_that_is_away_holds_up_nobody_and_loses_nothing(town: Town) -> None:

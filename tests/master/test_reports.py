@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from email import message_from_string, policy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.ports.master_home import free_port
 from pipeline.words.push import NewPush, Push, PushState
 from tests.masters import FakeUp
-from tests.receivers import Kept, http_server, irc_server, smtp_server
+from tests.receivers import Kept, http_server, irc_server, smtp_server, tls_context
+from tests.remote import make_certificate
 from tests.work import TOP
 
 pytestmark = pytest.mark.slow
@@ -38,6 +40,7 @@ class Told:
     http: Kept
     smtp: Kept
     irc: Kept
+    certificates: Path
 
     def push(self, component: str, url: str, after: str, ending: str = "passed") -> Push:
         """Write down a push that has ended, as ``ostci run --push`` leaves it."""
@@ -75,18 +78,27 @@ def _new(component: str, url: str, after: str) -> NewPush:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     root: Path = tmp_path_factory.mktemp("reports")
+    place = tmp_path_factory.mktemp("certificates")
+    make_certificate(place, place)
+    context, ca = tls_context(place), str(place / "ca.pem")
     with ExitStack() as stack:
-        http, smtp, irc = (
-            stack.enter_context(one()) for one in (http_server, smtp_server, irc_server)
-        )
+        http = stack.enter_context(http_server())
+        smtp = stack.enter_context(smtp_server(starttls=context))
+        irc = stack.enter_context(irc_server(tls=context))
         here = f"http://127.0.0.1:{http.port}"
         report: dict[str, Any] = {
             "github": {"host": "hub.example", "api": here},
             "gitlab": {"host": "lab.example", "api": here},
             "gitea": {"host": "dead.example", "api": f"http://127.0.0.1:{free_port()}"},
             "webhook": {"url": f"{here}/hook"},
-            "mail": {"server": f"127.0.0.1:{smtp.port}", "sender": "ci@x.org", "to": ["os@x.org"]},
-            "irc": {"server": f"127.0.0.1:{irc.port}", "channel": "#os"},
+            "mail": {
+                "server": f"127.0.0.1:{smtp.port}",
+                "sender": "ci@x.org",
+                "to": ["os@x.org"],
+                "tls": "starttls",
+                "ca": ca,
+            },
+            "irc": {"server": f"127.0.0.1:{irc.port}", "channel": "#os", "tls": True, "ca": ca},
         }
         up = FakeUp(root, report=report)
         secrets = up.home / "master" / "secrets"
@@ -96,7 +108,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             path.touch(0o600)
             path.write_text(f"secret of {kind}")
         stack.enter_context(up)
-        yield Told(up, http, smtp, irc)
+        yield Told(up, http, smtp, irc, place)
 
 
 def test_people_are_told_of_changes_and_a_forge_of_each_commit(told: Told) -> None:
@@ -136,6 +148,10 @@ def test_people_are_told_of_changes_and_a_forge_of_each_commit(told: Told) -> No
     assert first["page"] == f"{told.up.url}#/{number}"
     sent = next(one for one in told.http.posted if one.path.startswith(github))
     assert sent.headers["Authorization"] == "token secret of github"
+
+
+def is_in(log: Path, words: str) -> bool:
+    return words in log.read_text()
 
 
 def notices(told: Told) -> list[str]:
@@ -223,6 +239,31 @@ def test_the_doctor_knows_the_master(told: Told) -> None:
     secret.touch(0o644)
     assert "others may read left-over" in doctor(told)["master's secrets"]["words"]
     secret.unlink()
+
+
+@pytest.mark.full
+def test_a_certificate_that_is_not_trusted_is_told_once_and_fails_no_run(told: Told) -> None:
+    lines, mails = len(notices(told)), len(told.smtp.mails)
+    ca = told.certificates / "ca.pem"
+    good = ca.read_text()
+    other = told.certificates / "other"
+    other.mkdir()
+    make_certificate(other, other)
+    ca.write_text((other / "ca.pem").read_text())
+    bad = told.build("zlib", ZLIB, "4")
+    assert bad.state is PushState.DONE
+    log = told.up.home / "master" / "twistd.log"
+    for name in ("irc", "mail"):
+        words = (
+            f"a report did not reach {name}, which is told this once: ConnectionError: TLS failed"
+        )
+        told.up.wait(partial(is_in, log, words), words)
+    assert (len(notices(told)), len(told.smtp.mails)) == (lines, mails)
+    ca.write_text(good)
+    told.push("zlib", ZLIB, "5")
+    told.up.wait(lambda: len(notices(told)) == lines + 1, "the next one reaches IRC")
+    told.up.wait(lambda: len(told.smtp.mails) == mails + 1, "and the mail server")
+    assert "reports reach irc again" in log.read_text()
 
 
 @pytest.mark.full

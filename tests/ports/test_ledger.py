@@ -4,6 +4,7 @@
 import sqlite3
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.manifest import Need
 from pipeline.words.push import NewPush, PushState
 from pipeline.words.refs import Commit
-from pipeline.words.run import place_of
+from pipeline.words.run import RunEnding, place_of
 from pipeline.words.tree import Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -106,6 +107,22 @@ def test_the_newest_verdict_counts_and_every_attempt_is_kept(ledger: Ledger) -> 
     assert ledger.verdicts("c" * 64) == {}
     told = [(one.attempt, one.verdict, one.message) for one in ledger.attempts(A)]
     assert told[:2] == [(1, "trouble", "so trouble"), (2, "failed", "so failed")]
+
+
+def test_a_run_failed_elsewhere_when_nothing_else_stands_against_it(ledger: Ledger) -> None:
+    other, third = "20261124.1", "20261124.2"
+    was_there = replace(result(Verdict.FAILED), cause="elsewhere")
+    ledger.record_suite(RUN, result(Verdict.FAILED))
+    ledger.record_suite(RUN, was_there)
+    ledger.record_suite(RUN, result(Verdict.PASSED, suite="login"))
+    ledger.record_suite(other, replace(was_there, commit=B))
+    ledger.record_suite(other, result(Verdict.FLAKY, suite="login", commit=B))
+    ledger.record_suite(third, replace(was_there, commit=Commit("c" * 64)))
+    for version in (RUN, other):
+        ledger.end_run(version, RunEnding.FAILED, "")
+    # The third has not ended, and the second has a failure of its own.
+    assert ledger.elsewhere([RUN, other, third]) == [RUN]
+    assert ledger.elsewhere([other]) == []
 
 
 def test_trees_are_found_by_a_component_and_the_beginning_of_its_revision(ledger: Ledger) -> None:
@@ -302,7 +319,7 @@ def test_a_database_of_a_newer_ostci_is_refused(path: Path) -> None:
     Ledger(f"sqlite:///{path}").runs()
     with sqlite3.connect(path) as database:
         database.execute("update alembic_version set version_num = '9999'")
-    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0004\)"):
+    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0005\)"):
         Ledger(f"sqlite:///{path}").runs()
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.ports.ledger_migrations import upgrade
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput
 from pipeline.words.push import NewPush, Push, PushState, Via
+from pipeline.words.request import EVERY, Told
 from tests import postgres
 
 RUN = "20261128.0"
@@ -108,6 +110,43 @@ def test_many_that_see_the_same_move_record_it_once(ledger: Ledger) -> None:
     found = [push for one in watching for push in one.result()]
     assert [push.after for push in found] == ["b"]
     assert ledger.pushes.waiting() == found
+
+
+def test_a_request_has_one_try_of_each_head_and_one_at_a_time(ledger: Ledger) -> None:
+    ref = "refs/pull/7/head"
+
+    def new_try(head: str) -> NewPush:
+        return replace(new(head, via=Via.REQUEST), branch=ref)
+
+    with ThreadPoolExecutor(6) as pool:
+        begun = pool.map(lambda _: ledger.requests.begin(new_try("b")), range(6))
+    (first,) = [push for one in begun for push in one.begun]
+    assert ledger.requests.going(URL) == {ref} and ledger.requests.every_going() == {URL: {ref}}
+    found = ledger.requests.begin(new_try("c"))
+    assert [(push.id, push.state) for push in found.given_up] == [(first.id, PushState.SUPERSEDED)]
+    assert ledger.pushes.get(first.id).superseded_by == found.begun[0].id
+    ids = frozenset((first.id, found.begun[0].id))
+    assert [push.id for push in ledger.requests.given_up(ids)] == [first.id]
+    assert ledger.requests.known(URL)[ref].head == "c"
+    assert ledger.requests.note_gone(URL, ref)[0].state is PushState.CANCELLED
+    assert ledger.requests.known(URL) == {}
+
+
+def test_a_hook_of_before_changes_nothing(ledger: Ledger) -> None:
+    told = Told(ref="refs/pull/7/head", is_open=True, is_member=True, author="alice", when=2.0)
+    assert ledger.requests.note_told(URL, told, even_new=False) == (True, ())
+    assert ledger.requests.known(URL) == {}
+    ledger.requests.note_told(URL, told, even_new=True)
+    before = replace(told, is_open=False, when=1.0)
+    assert ledger.requests.note_told(URL, before, even_new=True) == (False, ())
+    assert ledger.requests.known(URL)[told.ref].is_open
+    ledger.requests.note_first(URL, {told.ref: "a", "refs/pull/8/head": "b"})
+    found = ledger.requests.every()[URL]
+    assert {ref: one.head for ref, one in found.items()} == {
+        EVERY: "",
+        "refs/pull/8/head": "b",
+        told.ref: "",
+    }
 
 
 def test_pushes_are_listed_in_their_order(ledger: Ledger) -> None:

@@ -197,14 +197,16 @@ def test_what_gives_way_is_taken_along_by_a_newer_one_that_stays(
     found = to_supersede(pushes, bound)
     by_id = {one.id: one for one in pushes}
     assert len(set(found.values())) <= 1
-    assert len(pushes) - len(found) >= min(bound, len(pushes))
+    queue = [one for one in pushes if not one.is_try]
+    assert len(queue) - len(found) >= min(bound, len(queue))
     for old, newer in found.items():
         assert newer > old and newer not in found
-        assert by_id[old].via not in (Via.FORCE, Via.TRY)
-        assert by_id[newer].via not in (Via.FORCE, Via.TRY)
-    asked = [one for one in pushes if one.via in (Via.FORCE, Via.TRY)]
+        assert by_id[old].via is not Via.FORCE and not by_id[old].is_try
+        assert by_id[newer].via is not Via.FORCE and not by_id[newer].is_try
+    asked = [one for one in queue if one.via is Via.FORCE]
     if bound:
-        assert len(pushes) - len(found) <= max(bound, len(asked) + 1)
+        assert len(queue) - len(found) <= max(bound, len(asked) + 1)
+    assert found == to_supersede(queue, bound), "no try makes a push give way"
 
 
 def test_what_was_superseded_comes_along_through_all_that_superseded_it() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """To whom a push is news, and what is told of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,7 @@ def news(*endings: str, components: tuple[str, ...] = ()) -> list[int]:
         (("passed", "failed", "failed", "passed", "passed"), [1, 3]),
         (("passed", "unchanged", "bad-input"), [2]),
         (("passed", "trouble", "passed", "bug"), []),
+        (("passed", "elsewhere", "passed", "elsewhere", "failed"), [4]),
         (("passed", "interrupted", "failed"), [2]),
     ],
 )
@@ -87,6 +89,26 @@ def test_a_try_that_fails_says_nothing_of_what_is_pushed() -> None:
     pushes = [push(0), replace(push(1), via=Via.TRY), push(2)]
     assert [one.push.id for one in due(pushes, endings, {0: "passed"})] == [2]
     assert not any(one.is_news for one in due(pushes, endings, {0: "passed"}))
+
+
+def test_a_merge_request_is_told_to_its_forge_and_to_nobody_else() -> None:
+    endings = {"r0": "passed", "r1": "failed", "r2": "failed"}
+    pushes = [push(0), replace(push(1), via=Via.REQUEST), push(2)]
+    found = due(pushes, endings, {0: "passed"})
+    assert [(one.push.id, one.is_news) for one in found] == [(1, False), (2, True)]
+    assert due(pushes, endings, {0: "passed", 1: "failed", 2: "failed"}) == ()
+    gone = replace(pushes[1], state=PushState.CANCELLED)
+    assert [one.said for one in due([gone], endings, {})] == [Said.CANCELLED]
+
+
+def test_a_commit_that_is_pushed_later_keeps_the_state_of_its_try_apart() -> None:
+    given = {"api": "https://api.hub.example", "host": "hub.example", "secret": "s"}
+    contexts = []
+    for via in (Via.HOOK, Via.REQUEST):
+        request = status_request("github", report=report(via=via), **given)
+        assert request is not None
+        contexts.append(json.loads(request.body)["context"])
+    assert contexts == ["ostci/tiny", "ostci/tiny/merge-request"]
 
 
 def report(**changes: object) -> Report:

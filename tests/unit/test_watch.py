@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How often a repository is asked that answers, and one that does not."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words.watch import LONGEST_PAUSE_S, Asked, due_urls, failed
+from pipeline.words.watch import LONGEST_PAUSE_S, Asked, due_urls, failed, is_news
 
 ROUND_S = 60.0
 
@@ -37,3 +38,29 @@ def test_chance_only_shortens_a_pause_and_no_pause_is_endless(
     certain = failed(Asked(failures=times - 1), now, round_s=ROUND_S, chance=0.0)
     assert asked.due <= certain.due
     assert asked.due - now >= 0.74 * (certain.due - now) - 1e-3
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "news"),
+    [
+        ({"main": "b"}, {}, True),
+        ({"main": "b"}, {"main": "b"}, False),
+        ({"main": "b"}, {"main": "a"}, True),
+        ({}, {"main": "a"}, True),
+        ({}, {"main": "a", "main:gone": ""}, False),
+        ({}, {}, True),
+        ({"main": "a"}, {"main": "a", "main:gone": ""}, True),
+    ],
+)
+def test_what_moved_is_gone_or_back_is_news_once(
+    there: dict[str, str], known: dict[str, str], news: bool
+) -> None:
+    known_here = {("url", name): at for name, at in known.items()}
+    assert is_news("url", ["main"], there, known_here) is news
+    elsewhere = {("another", name): at for name, at in known.items()}
+    assert is_news("url", ["main"], there, elsewhere)
+
+
+def test_a_tag_that_was_never_there_may_be_a_revision_and_is_not_missed() -> None:
+    assert not is_news("url", ["tag:1.2-3-gabcdef0"], {}, {})
+    assert is_news("url", ["tag:v1"], {}, {("url", "tag:v1"): "a"})
