@@ -15,7 +15,7 @@ import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -54,6 +54,13 @@ class Cheap(Work):
         manifest = root / "cheap.yaml"
         manifest.write_text(json.dumps(self._manifest(tuple(seconds))))
         init(self.root, manifest)
+
+    @classmethod
+    def composed(cls, root: Path, **seconds: float) -> Self:
+        """Make one of which a run has composed."""
+        made = cls(root, **seconds)
+        made.ostci("run", code=NO_KERNEL)
+        return made
 
     def _make_base(self, path: Path) -> None:
         with tarfile.open(path, "w") as archive:
@@ -119,6 +126,10 @@ class Cheap(Work):
         sys.stdout.write(f"{child.args!r} ended with {code}:\n")
         sys.stdout.write(self._files[child.pid].read_text())
         return code
+
+    def said(self, child: "subprocess.Popen[bytes]") -> str:
+        """Tell what a command has written so far that was started."""
+        return self._files[child.pid].read_text()
 
     def kill_children(self) -> None:
         """Kill every command that was started and has not ended."""

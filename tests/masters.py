@@ -63,13 +63,17 @@ class Up:
     def start(self) -> None:
         """Start it and wait until the page answers and a worker is there."""
         self.process = subprocess.Popen(
-            self.work.argv("up", "--port", "0", "--worker-port", "0"),
+            self.argv("up", "--port", "0", "--worker-port", "0"),
             stdout=subprocess.DEVNULL,
             stderr=(self.root.parent / "up.log").open("a"),
             start_new_session=True,
             cwd=TOP,
         )
         self.wait(self.is_up, "the master is up", within_s=_UP_S)
+
+    def argv(self, *words: str) -> list[str]:
+        """Write a command."""
+        return self.work.argv(*words)
 
     def is_up(self) -> bool:
         """Tell whether the page answers and all slots of this machine are there."""

@@ -26,6 +26,7 @@ _LINES = {
     "subuid": f"{NAME}:{FIRST_ID}:65536",
     "subgid": f"{NAME}:{FIRST_ID}:65536",
 }
+_KNOWN = 'mount --bind "$1" /etc; shift; exec "$@"'
 _ENTER = 'mount --bind "$1" /etc; shift; exec setpriv "$@"'
 
 
@@ -59,6 +60,11 @@ class Ordinary:
             check=False,
             timeout=timeout_s,
         )
+
+    def known_to(self, argv: Sequence[str | Path]) -> list[str]:
+        """Write a command of root's to whom the account is one of this machine."""
+        words = ["unshare", "--mount", "--propagation=private", "sh", "-ec", _KNOWN, "sh"]
+        return [*words, str(self.etc), *map(str, argv)]
 
     def own(self, path: Path) -> None:
         """Give a directory and all below it to this user."""

@@ -105,16 +105,28 @@ def resolve(
             offline=offline,
         )
         result = resolve_stage.resolve(request, mirrors=house.mirrors, log=house.log)
-        passage.write("snapshot", result.snapshot)
         failures = {name: str(error) for name, error in result.failures.items()}
-        overridden = {name: str(path) for name, path in overrides.items()}
-        passage.write("resolve", Resolved(failures=failures, overrides=overridden))
-        house.ledger.record_snapshot(passage.run.version, result.snapshot.digest)
-        if passage.trial is None:
-            house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
-        passage.note_snapshot(result.snapshot.digest)
-        passage.tell(f"snapshot {result.snapshot.digest[:12]}, {len(result.snapshot.pins)} pins")
+        settle(passage, result.snapshot, failures=failures, overrides=overrides)
         raise_several(result.failures, "could not be resolved")
+
+
+def settle(
+    passage: Passage,
+    snapshot: Snapshot,
+    *,
+    failures: Mapping[str, str],
+    overrides: Mapping[str, Path],
+) -> None:
+    """Let a snapshot be that of the run: the result of its stage ``resolve``."""
+    house = passage.house
+    passage.write("snapshot", snapshot)
+    overridden = {name: str(path) for name, path in overrides.items()}
+    passage.write("resolve", Resolved(failures=failures, overrides=overridden))
+    house.ledger.record_snapshot(passage.run.version, snapshot.digest)
+    if passage.trial is None:
+        house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
+    passage.note_snapshot(snapshot.digest)
+    passage.tell(f"snapshot {snapshot.digest[:12]}, {len(snapshot.pins)} pins")
 
 
 def plan(passage: Passage) -> None:
@@ -229,7 +241,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
     house = passage.house
-    commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    commit = passage.taken_tree(tree.name)
+    if commit is None:
+        commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
     if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
         return None
     info = house.repo.info(commit)
@@ -355,6 +369,10 @@ def promote(passage: Passage) -> None:
         )
         passage.write("promote", result)
         passage.note_promoted(result.promoted)
+        if house.settings.artifacts and result.promoted:
+            from pipeline.cli.publishing import publish_artifacts
+
+            publish_artifacts(passage)
         for tree, reason in result.held.items():
             house.log.warning(f"held back: {reason}", about=tree)
         told = [f"{tree} {commit[:12]}" for tree, commit in result.promoted.items()]

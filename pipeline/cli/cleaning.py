@@ -24,11 +24,13 @@ from pipeline.cli.terminal import size_text
 from pipeline.ports.files import remove_tree
 from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
+from pipeline.ports.sent import Sent
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.building.schedule import LOCK_PREFIX
 from pipeline.stages.disk import half_made, remove_half_made
 from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
+from pipeline.words.published import FOLDER
 from pipeline.words.refs import RefName, name_of_part
 from pipeline.words.run import RunEnding, RunRecord
 from pipeline.words.wish import TRY
@@ -83,6 +85,9 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     yield from _disks(house, staying)
     yield from _cache(house)
     yield from _refs(house, staying)
+    yield from _published(house, keep)
+    for path in Sent(house.workdir.sent).old():
+        yield _files(path, f"sent/{path.name[:12]}…", "sent to be tried more than a week ago")
     yield from _deltas(house)
     yield from _trees(house)
 
@@ -183,6 +188,29 @@ def _deltas(house: House) -> Iterator[Item]:
     """Static deltas that the summary no longer names."""
     for path in retired_deltas(house.archive):
         yield _files(path, f"static delta {path.name[:20]}…", "to a tree that is not the newest")
+
+
+def _published(house: House, keep: int) -> Iterator[Item]:
+    """What older promoted trees were made of, or all where it is to be published no more."""
+    from pipeline.cli.publishing import publisher_of
+
+    if not (house.workdir.published / FOLDER).is_dir():
+        return
+    publisher = publisher_of(house)
+    runs = publisher.published()
+    staying = runs[:keep] if house.settings.artifacts else []
+    for run in runs[len(staying) :]:
+        why = f"older than the newest {keep}" if staying else "artifacts in ostci.toml says no"
+        yield Item(
+            what=f"published artifacts of run {run}",
+            why=why,
+            size=publisher.size_of(run),
+            remove=partial(publisher.take_back, run),
+        )
+    refs = publisher.unneeded_refs(staying)
+    if refs:
+        what = f"{len(refs)} published commits of artifacts"
+        yield _ref_item(house.archive, refs, what, "no index that stays has them")
 
 
 def _trees(house: House) -> Iterator[Item]:

@@ -26,6 +26,7 @@ _PROGRAMS = {
     "fusermount3": "fuse3",
     "git": "git",
     "gpg": "gnupg",
+    "gpgv": "gpgv",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",

@@ -2,6 +2,7 @@
 """What ``ostci doctor`` knows of a master: settings, secrets, database, ports, workers."""
 
 import json
+import pwd
 import stat
 import urllib.error
 import urllib.request
@@ -11,6 +12,8 @@ from typing import Any
 from pipeline.cli.doctor import Finding
 from pipeline.ports.master_home import answers, check_free, is_upgraded
 from pipeline.ports.master_settings import MasterSettings, read_master_settings
+from pipeline.ports.remote_settings import AWAY
+from pipeline.ports.worker_user import HOME
 from pipeline.words.errors import Ending, Trouble
 
 _ASK_S = 20.0
@@ -34,6 +37,7 @@ def examine_master(root: Path) -> list[Finding]:
     return [
         _secrets(settings),
         _database(settings, start),
+        _worker_user(settings, root),
         *(_running(settings, start) if answers(settings.port) else _stopped(settings, start)),
     ]
 
@@ -65,6 +69,21 @@ def _database(settings: MasterSettings, start: str) -> Finding:
     return _finding("database", False, words, start, needed=False)
 
 
+def _worker_user(settings: MasterSettings, root: Path) -> Finding:
+    name = settings.worker_user
+    if not name:
+        words = "what builds and boots runs as the master's user, who has the keys"
+        mend = f'worker-user = "ACCOUNT" in [master] of {root}/ostci.toml'
+        return _finding("worker user", False, words, mend, needed=False)
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        mend = f"useradd --create-home --shell /usr/sbin/nologin {name}"
+        return _finding("worker user", False, f"there is no account {name}", mend)
+    words = f"{name} builds and boots, and cannot read keys, secrets and the ledger"
+    return _finding("worker user", True, words)
+
+
 def _stopped(settings: MasterSettings, start: str) -> list[Finding]:
     try:
         for port in (settings.port, settings.worker_port):
@@ -81,18 +100,20 @@ def _running(settings: MasterSettings, start: str) -> list[Finding]:
     except (OSError, ValueError, KeyError) as error:
         words = f"what listens on port {settings.port} is not Buildbot: {error}"
         return [_finding("up", False, words, f"{start} --port 0")]
-    wanted = {*settings.run_slots, *settings.work_slots}
+    local = settings.remote.local
+    wanted = {*settings.run_slots, *settings.work_slots, *(local.slot_names if local else ())}
     here = {one["name"] for one in workers if one["connected_to"]}
     lacking = sorted(wanted - here)
     up = [_finding("up", True, f"it answers at {settings.url}")]
-    away = [name for name in settings.remote_slots if name not in here]
+    away = [name for name in settings.remote_slots if name not in {*here, *wanted}]
     if away:
         # They come and go; what they do is done here meanwhile.
         words = f"on other machines, not connected: {', '.join(away)}"
         up.append(_finding("remote workers", False, words, needed=False))
     if lacking:
         words = f"not connected: {', '.join(lacking)}"
-        log = settings.home.parent / "worker" / "twistd.log"
+        ours = [name for name in lacking if not name.startswith(AWAY)]
+        log = settings.home.parent / ("worker" if ours else HOME) / "twistd.log"
         return [*up, _finding("workers", False, words, f"tail {log}")]
     return [*up, _finding("workers", True, f"all {len(wanted)} slots are connected")]
 

@@ -17,7 +17,7 @@ from pipeline.words.run import StageRecord
 
 _LINE = re.compile(
     r" *\d+\.\d{3} "  # no more spaces: what is nested has some
-    r"(?P<name>(?:base|resolve|plan|build|compose|disk|test|promote)(?: \S+)*?)"
+    r"(?P<name>(?:base|resolve|plan|build|compose|disk|test|promote|judge)(?: \S+)*?)"
     r"(?: (?P<ending>done|FAILED) in (?P<seconds>\d+\.\d) s| …(?: \(last time (?P<last>\d+) s\))?)"
 )
 

@@ -48,6 +48,9 @@ def _up(parser: Parser) -> None:
     parser.add_argument(
         "--worker-port", type=int, default=9989, help="of the worker; 0: any that is free"
     )
+    parser.add_argument(
+        "--dock-port", type=int, help="where a worker user pulls (8012, or free as --worker-port)"
+    )
 
 
 def _doctor(parser: Parser) -> None:

@@ -7,6 +7,11 @@ A work directory has an ``ostci.toml``::
     jobs = 2                      # cores to use; all by default
     machines = "qemu:///embed"    # or qemu:///system, qemu:///session
     address = "127.0.0.1:8080"    # where ostci serve listens
+    artifacts = true              # publish what promoted trees are made of, for ostci try --from
+
+In one that is for tries of what a server has (``ostci try --from``) stands in their place::
+
+    server = "https://ci.example.org"
 
 and perhaps a table ``[master]``, see ``ports/master_settings``.
 """
@@ -19,7 +24,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.log import Log
@@ -35,10 +40,22 @@ if TYPE_CHECKING:  # each of these takes a while to import and few commands need
     from pipeline.ports.ostree import Repo
     from pipeline.words.manifest import Manifest
 
+    M = TypeVar("M", bound=Mirrors)
+
 SETTINGS = "ostci.toml"
 CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
-_KEYS = {"manifest": str, "jobs": int, "machines": str, "address": str, "master": dict}
+SERVED = "served.json"
+"""In a work directory without a manifest of its own: the snapshot that a server has had last."""
+_KEYS = {
+    "manifest": str,
+    "jobs": int,
+    "machines": str,
+    "address": str,
+    "artifacts": bool,
+    "server": str,
+    "master": dict,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +66,9 @@ class Settings:
     jobs: int
     machines: str = "qemu:///embed"
     address: str = "127.0.0.1:8080"
+    artifacts: bool = False
+    server: str = ""
+    """Whose artifacts tries begin from; then there is no manifest here."""
 
 
 def find_root(given: Path | None) -> Path:
@@ -77,13 +97,15 @@ def read_settings(root: Path) -> Settings:
         if kind is None or not isinstance(value, kind):
             wanted = f"wants a {kind.__name__}" if kind else f"is none of {', '.join(_KEYS)}"
             raise BadInput(f"{key} {wanted}", where=str(path))
-    if "manifest" not in found:
-        raise BadInput("it names no manifest", where=str(path))
+    if ("manifest" in found) == ("server" in found):
+        raise BadInput("it names no manifest, nor a server instead of one", where=str(path))
     return Settings(
-        manifest=(root / found["manifest"]).resolve(),
+        manifest=(root / found.get("manifest", SERVED)).resolve(),
         jobs=max(1, found.get("jobs", len(os.sched_getaffinity(0)))),
         machines=found.get("machines", Settings.machines),
         address=found.get("address", Settings.address),
+        artifacts=found.get("artifacts", Settings.artifacts),
+        server=found.get("server", ""),
     )
 
 
@@ -101,6 +123,14 @@ def init(root: Path, manifest: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     Workdir(root.resolve()).make()
     write_text(root / SETTINGS, f'manifest = "{os.path.relpath(manifest, root)}"\n')
+
+
+def init_served(root: Path, server: str) -> None:
+    """Make a work directory for tries of what a server has."""
+    must_be_new(root)
+    root.mkdir(parents=True, exist_ok=True)
+    Workdir(root.resolve()).make()
+    write_text(root / SETTINGS, f"server = {json.dumps(server)}\n")
 
 
 class House:
@@ -122,6 +152,8 @@ class House:
         from pipeline.cli.manifest_commands import load
 
         path = self.settings.manifest
+        if self.settings.server:
+            return self._served_manifest(path)
         if not path.is_file():
             hint = f"see manifest in {self.workdir.root / SETTINGS}"
             raise BadInput(f"there is no manifest {path}", hint=hint)
@@ -129,6 +161,15 @@ class House:
         for warning in warnings:
             self.log.warning(str(warning))
         return manifest
+
+    def _served_manifest(self, path: Path) -> "Manifest":
+        from pipeline.words.records import from_json
+        from pipeline.words.snapshot import Snapshot
+
+        if not path.is_file():
+            what = f"nothing was taken from {self.settings.server} yet"
+            raise BadInput(what, hint=self.command("try", "COMPONENT=DIR"))
+        return from_json(Snapshot, path.read_bytes(), where=str(path)).manifest
 
     @cached_property
     def repo(self) -> "Repo":
@@ -155,16 +196,8 @@ class House:
     def mirrors(self) -> "Mirrors":
         """The git mirrors."""
         from pipeline.ports.git import Mirrors
-        from pipeline.stages.base import shared_cache
 
-        base, shared = self.manifest.base, shared_cache()
-        return Mirrors(
-            self.workdir.mirrors,
-            log=self.log,
-            suite=base.suite or DEBIAN_SUITE,
-            debian_mirrors=base.mirrors,
-            downloads=shared / "downloads" if shared else None,
-        )
+        return _mirrors(self, Mirrors)
 
     @cached_property
     def ledger(self) -> "Ledger":
@@ -224,6 +257,28 @@ class House:
             if run.file(result).is_file():
                 return run
         raise BadInput("there is no such run yet", hint=self.command("run"))
+
+
+def _mirrors(house: House, kind: "type[M]") -> "M":
+    from pipeline.stages.base import shared_cache
+
+    base, shared = house.manifest.base, shared_cache()
+    return kind(
+        house.workdir.mirrors,
+        log=house.log,
+        suite=base.suite or DEBIAN_SUITE,
+        debian_mirrors=base.mirrors,
+        downloads=shared / "downloads" if shared else None,
+    )
+
+
+def late_mirrors(house: House) -> "Mirrors":
+    """Open mirrors of what a server has resolved: they fetch what is to be built, when it is."""
+    from pipeline.ports.git_late import LateMirrors
+
+    mirrors = _mirrors(house, LateMirrors)
+    mirrors.copies = house.workdir.runs
+    return mirrors
 
 
 def tried_artifacts(house: House, run: str) -> "Artifacts":

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.cli.house import House, tried_artifacts
+from pipeline.cli.house import House, late_mirrors, tried_artifacts
 from pipeline.cli.record import (
     ended,
     note_ending,
@@ -28,6 +28,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, worst
 from pipeline.words.manifest import Manifest
 from pipeline.words.records import from_json, to_json
+from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.wish import TRY, Wish
@@ -46,6 +47,8 @@ class Passage:
         """What is tried; None for a run that may be promoted."""
         if self.trial is not None:
             house.artifacts = tried_artifacts(house, run.version)
+            if self.trial.server:
+                house.mirrors = late_mirrors(house)
         self.record = read_record(run) if run.file("run").is_file() else self._new_record()
         self.waited_s = 0.0
         """How much of the stage was waiting for others."""
@@ -79,6 +82,11 @@ class Passage:
     def wish(self) -> Wish:
         """What a person asked for with this run; nothing for most runs."""
         return read_wish(self.run)
+
+    def taken_tree(self, name: str) -> Commit | None:
+        """Tell which promoted tree of a server a try began from; None for any other run."""
+        known = self.trial.trees.get(name) if self.trial is not None else None
+        return Commit(known) if known and self.house.repo.has_commit(Commit(known)) else None
 
     @property
     def snapshot(self) -> Snapshot:

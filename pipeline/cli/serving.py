@@ -22,11 +22,16 @@ from pipeline.ports.ostree import Mode, Repo
 from pipeline.ports.process import CommandError
 from pipeline.ports.static_http import Mount, Site
 from pipeline.words.errors import EXIT_PASSED, Failed, Trouble
+from pipeline.words.published import FOLDER, LIST
 from pipeline.words.refs import buildmaster_ref
 
 __all__ = ["do_clean", "do_serve", "pull_as_a_client", "serve_until_stopped", "serving"]
 
 _SERVED = frozenset({"config", "objects", "refs", "deltas", "delta-indexes"})
+_PUBLISHED = (
+    *("verdicts", "verdicts.json", "verdicts.json.asc"),
+    *(FOLDER, LIST, f"{LIST}.asc"),
+)
 _FETCH_S = 30.0
 
 
@@ -58,7 +63,7 @@ def serving(house: House, address: str) -> Iterator[str]:
         "runs": Mount(root=workdir.runs),
     }
     # The key is a file: it changes while this serves.
-    for name in ("verdicts", "verdicts.json", "verdicts.json.asc", publish_key(house)):
+    for name in (*_PUBLISHED, publish_key(house)):
         mounts[name] = Mount(root=workdir.published / name)
     pages: dict[str, bytes] = {}
     # The settings name the address that we listen on, which is known only then.
@@ -107,7 +112,15 @@ def lines_to_paste(house: House, url: str) -> list[str]:
         "",
         f"runs and evidence  {url}/runs/",
         f"signed verdicts    {url}/verdicts/   (gpg --verify COMMIT.json.asc)",
+        *_artifacts_line(house, url),
     ]
+
+
+def _artifacts_line(house: House, url: str) -> list[str]:
+    if not (house.workdir.published / LIST).is_file():
+        return []
+    keys = " ".join(house.keyring.fingerprints)
+    return [f"tries elsewhere    ostci -C DIR try --from {url} COMPONENT=DIR   (key {keys})"]
 
 
 # The look of a client

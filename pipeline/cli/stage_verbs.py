@@ -25,6 +25,7 @@ from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED
 from pipeline.words.run import RunEnding, ending_of_stages
+from pipeline.words.wish import TRY
 
 Options = argparse.Namespace
 
@@ -202,6 +203,10 @@ def do_end(options: Options) -> int:
         end_run(house, run, record, gives_up=True)
         if ending is RunEnding.PASSED and not record.kind:
             note_passed(house.workdir, run)
+        if record.kind == TRY:
+            from pipeline.cli.try_told import note
+
+            note(run)
         house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
     if options.json:
         print_result(run, "run")

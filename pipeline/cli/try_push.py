@@ -5,6 +5,7 @@ It is in no line: it begins from what was promoted when it is resolved, and wait
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from pipeline.cli import push_line
 from pipeline.cli.holds import begun, held_run
@@ -12,9 +13,10 @@ from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot
 from pipeline.cli.passage import Passage
 from pipeline.cli.push_line import Pushed, Taken, read_pushed
-from pipeline.cli.trying import Swap, check_names, newest_start, resolve, swap_of
-from pipeline.ports.files import write_text
+from pipeline.cli.trying import SOURCES, Swap, check_names, newest_start, resolve, swap_of
+from pipeline.ports.files import remove_tree, write_text
 from pipeline.ports.log import file_sink
+from pipeline.ports.sent import Sent
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, Ending, Interrupted
 from pipeline.words.manifest import Source, SourceKind
@@ -22,7 +24,7 @@ from pipeline.words.push import NewPush, Push, Via
 from pipeline.words.records import to_json
 from pipeline.words.refs import Revision
 from pipeline.words.run import RunEnding
-from pipeline.words.wish import How, Trial, Wish
+from pipeline.words.wish import How, Replacement, Trial, Wish
 
 
 def taken(house: House, id: int, *, wait_s: float = push_line.WAIT_S) -> Taken:
@@ -71,11 +73,32 @@ def _own_run(house: House, push: Push) -> RunDir | None:
 
 def _swap(house: House, wish: Wish) -> Swap:
     """Look once more for what was asked for: a branch may have moved since."""
-    pairs = {one.component: one.given for one in wish.replaced}
-    check_names(house.manifest, (*pairs, *wish.rebuild))
-    if any(one.how is How.DIRECTORY for one in wish.replaced):
+    check_names(house.manifest, (*(one.component for one in wish.replaced), *wish.rebuild))
+    pairs = {one.component: one.given for one in wish.replaced if one.how is How.REVISION}
+    found = swap_of(house, pairs, directories=False)
+    copies = {}
+    for one in wish.replaced:
+        if one.how is How.DIRECTORY:
+            copies[one.component] = _unpacked(house, one)
+    moved = {one.component: one for one in found.replaced}
+    replaced = tuple(moved.get(one.component, one) for one in wish.replaced)
+    return Swap(replaced=replaced, at=found.at, copies=copies)
+
+
+def _unpacked(house: House, one: Replacement) -> Path:
+    """Unpack a directory that was sent; a path of this machine is nobody's to give."""
+    if not one.sent:
         raise BadInput("a directory is tried where it lies", hint="ostci try, without --remote")
-    return swap_of(house, pairs, directories=False)
+    into = house.tmp / f"{SOURCES}-{one.component}"
+    with house.log.step("unpack what was sent", about=one.component):
+        try:
+            remove_tree(into)
+            Sent(house.workdir.sent).unpack(
+                one.sent, into, revision=one.revision, git=house.mirrors.git, log=house.log
+            )
+        except BadInput as error:
+            raise BadInput(error.what, where=one.component, hint=error.hint) from error
+    return into
 
 
 def _request(house: House, push: Push) -> Swap:

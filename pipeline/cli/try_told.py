@@ -8,11 +8,12 @@ from typing import TypeVar
 from pipeline.cli.house import House
 from pipeline.cli.record import read_record
 from pipeline.cli.results import Judged, Tests, Trees
+from pipeline.ports.files import write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.build import BuildResult, Outcome
 from pipeline.words.records import from_json
 from pipeline.words.refs import try_ref
-from pipeline.words.wish import Trial
+from pipeline.words.wish import TOLD, Trial
 
 T = TypeVar("T")
 
@@ -27,6 +28,11 @@ def tell(house: House, run: RunDir, *, as_json: bool) -> None:
         print("\n".join(_words(house, run)))
 
 
+def note(run: RunDir) -> None:
+    """Write down what became of a try, for a page of the master to tell."""
+    write_text(run.file(TOLD), json.dumps(facts(run), indent=2) + "\n")
+
+
 def facts(run: RunDir) -> dict[str, object]:
     """Gather what became of a try, for programs."""
     record = read_record(run)
@@ -38,6 +44,7 @@ def facts(run: RunDir) -> dict[str, object]:
     return {
         "run": run.version,
         "start": trial.start,
+        "server": trial.server,
         "ending": str(record.ending),
         "message": record.message,
         "replaced": [
@@ -75,7 +82,8 @@ def _read(run: RunDir, name: str, kind: type[T]) -> T | None:
 def _words(house: House, run: RunDir) -> Iterator[str]:
     record = read_record(run)
     trial = from_json(Trial, run.file("try").read_bytes(), where=str(run.file("try")))
-    yield f"try {run.version}: {record.ending}, begun from run {trial.start}"
+    of = f" of {trial.server}" if trial.server else ""
+    yield f"try {run.version}: {record.ending}, begun from run {trial.start}{of}"
     if record.message:
         first = record.message.partition("\n")[0]
         yield f"  why       {first}"
@@ -109,10 +117,13 @@ def _next(
     failed = [one.component for one in (built.components if built else ()) if one.failed_ref]
     commands = [house.command("shell", name, "--run", run.version) for name in failed]
     if trees and trees.trees:
-        commands += [
-            house.command("boot", f"{run.version}/{trees.trees[0].name}"),
-            house.command("diff", trial.start, run.version),
-        ]
+        first = trees.trees[0]
+        begun = trial.trees.get(first.name, "") if trial.server else trial.start
+        commands.append(house.command("boot", f"{run.version}/{first.name}"))
+        if begun:
+            commands.append(
+                house.command("diff", begun, first.commit if trial.server else run.version)
+            )
     commands.append(house.command("log", run.version))
     for number, command in enumerate(commands):
         yield f"{'next:' if number == 0 else '':<6}{command}"

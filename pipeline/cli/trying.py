@@ -8,8 +8,9 @@ that nothing can promote them; what it builds is used by nobody else.
 
 import argparse
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.cli import building, chain, composing
@@ -48,11 +49,18 @@ class Swap:
 
 def do_try(options: argparse.Namespace) -> int:
     """Try what is given, and tell how it went."""
+    _raise_mixed(options)
     if options.server:
         # Elsewhere: no work directory is needed here.
-        remote = importlib.import_module("pipeline.cli.try_remote")
-        return int(remote.send_to_server(options))
+        server = importlib.import_module("pipeline.cli.try_server")
+        return int(server.send_to_server(options))
+    if options.source:
+        return _from_server(options)
     house, sink = open_with_sink(options)
+    if house.settings.server and not options.remote:
+        return _from_server(options)
+    if options.tree or options.key or options.trust:
+        raise BadInput("--tree, --key and --trust are about a server", hint="--from URL")
     pairs = parse_pairs(options.replace)
     if options.remote:
         remote = importlib.import_module("pipeline.cli.try_remote")
@@ -62,19 +70,46 @@ def do_try(options: argparse.Namespace) -> int:
         house.manifest = line_snapshot(start).manifest
         check_names(house.manifest, (*pairs, *options.rebuild))
         swap = swap_of(house, pairs)
-        wish = Wish(
-            replaced=swap.replaced,
-            rebuild=tuple(options.rebuild),
-            targets=tuple(options.target),
-            suites=tuple(options.suite),
-        )
-        trial = Trial(start=start.version, wish=wish)
+        trial = Trial(start=start.version, wish=wish_of(options, swap))
         with begun(house, "ostci try", trial=trial) as run:
             try:
-                _go(house, run, swap)
+                go(house, run, partial(resolve, swap=swap))
             finally:
                 tell(house, run, as_json=options.json)
     return EXIT_PASSED
+
+
+def _raise_mixed(options: argparse.Namespace) -> None:
+    """Raise BadInput for options that do not go together."""
+    ways = [
+        name
+        for name, given in (
+            ("--from", options.source),
+            ("--remote", options.remote),
+            ("--server", options.server),
+        )
+        if given
+    ]
+    if len(ways) > 1:
+        raise BadInput(f"{' and '.join(ways)} do not go together", hint="ostci try --help")
+    if options.follow and ways in ([], ["--from"]):
+        raise BadInput("--follow is for a try that a master does", hint="--remote or --server URL")
+
+
+def _from_server(options: argparse.Namespace) -> int:
+    module = importlib.import_module("pipeline.cli.try_from")
+    return int(module.try_from(options))
+
+
+def wish_of(options: argparse.Namespace, swap: Swap, *, by: str = "") -> Wish:
+    """Gather what a command line asks for."""
+    return Wish(
+        by=by,
+        replaced=swap.replaced,
+        rebuild=tuple(options.rebuild),
+        targets=tuple(options.target),
+        suites=tuple(options.suite),
+    )
 
 
 def newest_start(house: House) -> RunDir:
@@ -168,12 +203,13 @@ def _may_be_revision(text: str) -> bool:
 # The way
 
 
-def _go(house: House, run: RunDir, swap: Swap) -> None:
+def go(house: House, run: RunDir, begin: Callable[[Passage], None]) -> None:
+    """Go the whole way of a try; ``begin`` leaves base and snapshot."""
     with file_sink(run.log) as file, house.log.also(file):
         passage = Passage(house, run)
         house.log.fact(f"try {run.version} of {house.manifest.osname}")
         try:
-            resolve(passage, swap)
+            begin(passage)
             _stages(passage)
         except BaseException as error:
             passage.end(error)
@@ -189,18 +225,24 @@ def resolve(passage: Passage, swap: Swap) -> None:
     house.log.fact(f"begins from the snapshot of run {start.version}")
     for one in swap.replaced:
         house.log.fact(one.words(), about=one.component)
-    overrides = {}
-    for name, copy in swap.copies.items():
-        place = passage.run.path / SOURCES / name
-        place.parent.mkdir(exist_ok=True)
-        remove_tree(place)
-        copy.rename(place)
-        overrides[name] = place
+    overrides = put_copies(passage, swap)
     if not take_base(passage, start):
         house.log.warning(f"the base of run {start.version} is gone: its newest is taken")
         chain.base(passage)
     known = line_snapshot(start)
     chain.resolve(passage, fetch=frozenset(), overrides=overrides, known=known, at=swap.at)
+
+
+def put_copies(passage: Passage, swap: Swap) -> dict[str, Path]:
+    """Put the copies of directories into the run; tells where they are."""
+    places = {}
+    for name, copy in swap.copies.items():
+        place = passage.run.path / SOURCES / name
+        place.parent.mkdir(exist_ok=True)
+        remove_tree(place)
+        copy.rename(place)
+        places[name] = place
+    return places
 
 
 def _stages(passage: Passage) -> None:

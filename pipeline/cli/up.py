@@ -29,7 +29,10 @@ from pipeline.ports.master_home import (
     prepare,
     twistd,
 )
+from pipeline.ports.master_settings import DOCK_PORT
+from pipeline.ports.static_http import parse_address
 from pipeline.ports.worker_home import WorkerHome
+from pipeline.ports.worker_user import starts_worker
 from pipeline.words.errors import EXIT_PASSED, Trouble
 
 _GRACE_S = 20.0
@@ -39,6 +42,7 @@ _WELL_S = 60.0
 """What ran so long had started well: when it dies, it is started again at once."""
 _START_S = 120.0
 _TAIL_LINES = 15
+_OWN = "it is started by a unit of its own (ostci worker --name local)"
 
 
 class Kept:
@@ -121,13 +125,26 @@ def do_up(options: argparse.Namespace) -> int:
     root = house.workdir.root
     place: Path = (options.dir or root / "buildbot").resolve()
     port, worker_port = (given or free_port() for given in (options.port, options.worker_port))
+    dock_port = DOCK_PORT if options.worker_port else 0
+    if options.dock_port is not None:
+        dock_port = options.dock_port
     place.mkdir(parents=True, exist_ok=True)
     with lock(place / "up.lock", what="ostci up", wait_s=0), gently_stopped():
         with house.log.step("prepare"):
-            home = prepare(place, work=root, port=port, worker_port=worker_port, log=house.log)
+            home = prepare(
+                place,
+                work=root,
+                port=port,
+                worker_port=worker_port,
+                dock_port=dock_port,
+                log=house.log,
+            )
         # Else one would answer that is not ours, and ours would be started again for ever.
         check_free(port, hint="ostci up --port 0")
         check_free(worker_port, hint="ostci up --worker-port 0")
+        if home.settings.remote.local is not None:
+            _, dock_port = parse_address(home.settings.remote.local_dock)
+            check_free(dock_port, hint="ostci up --dock-port 0")
         keep_up(home, house)
     return EXIT_PASSED
 
@@ -195,8 +212,13 @@ def _tell(home: Home) -> None:
     if hooks:
         print(f"push hooks        {hooks}")
     remote = settings.remote
-    if remote.workers:
-        names = ", ".join(one.name for one in remote.workers)
+    if settings.worker_user:
+        how = f"logs to {home.builder}/twistd.log"
+        print(
+            f"worker user       {settings.worker_user}: {how if starts_worker(settings) else _OWN}"
+        )
+    if remote.others:
+        names = ", ".join(one.name for one in remote.others)
         print(f"remote workers    {names}: at {remote.listen}, from {remote.dock_url}")
     print(f"logs              {home.master}/twistd.log, {home.worker}/twistd.log")
     print("stop it with Ctrl-C", flush=True)

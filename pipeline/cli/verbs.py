@@ -12,8 +12,8 @@ from pipeline.cli.verb_options import (
     Verb,
     json_option,
     no_options,
-    part_options,
     run_option,
+    try_options,
     wait_option,
 )
 from pipeline.cli.worker_verbs import WORKER_VERBS
@@ -180,31 +180,6 @@ def _run(parser: Parser) -> None:
     json_option(parser)
 
 
-def _try(parser: Parser) -> None:
-    parser.add_argument(
-        "replace",
-        nargs="*",
-        metavar="COMPONENT=DIR|BRANCH|REVISION",
-        help="take a component from a directory, with what is not committed, or from a branch or"
-        " revision of its repository",
-    )
-    parser.add_argument(
-        "--rebuild", action="append", default=[], metavar="NAME", help="build it in any case"
-    )
-    parser.add_argument(
-        "--remote", action="store_true", help="let the master of this work directory do it"
-    )
-    parser.add_argument(
-        "--server", metavar="URL", help="let the master with this page do it, such as https://ci/"
-    )
-    parser.add_argument(
-        "--user", metavar="NAME", help="a developer there (you); $OSTCI_PASSWORD has the password"
-    )
-    part_options(parser)
-    wait_option(parser)
-    json_option(parser)
-
-
 def _show(parser: Parser) -> None:
     parser.add_argument(
         "what",
@@ -282,8 +257,9 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "try",
         "trying",
         "try what is not pushed yet: a run that goes the whole way and promotes nothing",
-        "ostci -C work try zlib=../zlib",
-        _try,
+        "ostci -C work try zlib=../zlib; ostci -C lap try --from https://os.example.org"
+        " zlib=../zlib; ostci -C work try --remote --follow zlib=../zlib",
+        try_options,
     ),
     ("base", "stage_verbs", "import the base, in a new run", "ostci -C work base", _base),
     (

@@ -20,6 +20,7 @@ from pipeline.ports.worker_home import (
     WorkerHome,
     capabilities,
     prepare_worker,
+    why_mistrusted,
     worker_environment,
 )
 from pipeline.words.errors import EXIT_PASSED
@@ -59,6 +60,7 @@ def _stay(home: WorkerHome, options: argparse.Namespace, log: Log) -> None:
     why = why_aside(told, __version__)
     print(f"worker {options.name}: {in_words(told)}")
     print(f"not fit: {why}" if why else "fit", flush=True)
+    _warn_of_master(home, options, log)
     due = time.monotonic() + options.again
     try:
         while True:
@@ -68,6 +70,7 @@ def _stay(home: WorkerHome, options: argparse.Namespace, log: Log) -> None:
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + options.again
+            _warn_of_master(home, options, log)
             # What was found wrong is tried again; what was well costs only a look at the disk.
             now = _examine(home, options, log) if told.wrong else _look(home, options, told)
             home.tell(now)
@@ -81,6 +84,12 @@ def _stay(home: WorkerHome, options: argparse.Namespace, log: Log) -> None:
                 log.warning(f"not fit any more: {why}")
     finally:
         child.stop()
+
+
+def _warn_of_master(home: WorkerHome, options: argparse.Namespace, log: Log) -> None:
+    why = why_mistrusted(home, options.server)
+    if why:
+        log.warning(f"{why}; --ca names who has to have signed its certificate")
 
 
 def _look(home: WorkerHome, options: argparse.Namespace, told: Capabilities) -> Capabilities:

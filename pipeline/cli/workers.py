@@ -5,6 +5,7 @@ import argparse
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.cli.open import open_house
@@ -53,14 +54,29 @@ def do_dock(options: argparse.Namespace) -> int:
     house = open_house(options)
     home: Path = options.dir or house.workdir.root / "buildbot" / "master"
     remote = read_master_settings(home.resolve()).remote
-    passwords = {one.name: one.password for one in remote.workers}
-    with docking(
-        remote.dock,
-        house.workdir,
-        passwords=passwords,
-        certificate=remote.certificate,
-        log=house.log,
-    ) as url:
-        print(f"remote workers pull from {url}", flush=True)
+    with ExitStack() as stack:
+        if remote.local is not None:
+            mine = {remote.local.name: remote.local.password}
+            url = stack.enter_context(
+                docking(
+                    remote.local_dock,
+                    house.workdir,
+                    passwords=mine,
+                    certificate=None,
+                    log=house.log,
+                )
+            )
+            print(f"the local worker pulls from {url}", flush=True)
+        if remote.others:
+            url = stack.enter_context(
+                docking(
+                    remote.dock,
+                    house.workdir,
+                    passwords={one.name: one.password for one in remote.others},
+                    certificate=remote.certificate,
+                    log=house.log,
+                )
+            )
+            print(f"remote workers pull from {url}", flush=True)
         threading.Event().wait()
     return EXIT_PASSED

@@ -24,7 +24,7 @@ from pipeline.words.findings import one_of
 from pipeline.words.manifest import Manifest, SourceKind
 from pipeline.words.push import NewPush, Push, Via
 from pipeline.words.targets import target_of
-from pipeline.words.wish import How, Replacement, Wish, parse_pairs
+from pipeline.words.wish import Wish, parse_pairs, replacement_of
 
 _NAMES = r"^[A-Za-z0-9_+@./:=, -]*$"
 _LONGEST = 2000
@@ -161,9 +161,7 @@ def wish_of(manifest: Manifest, words: Mapping[str, str], by: str) -> Wish:
             target_of(manifest, name)
         except BadInput as error:
             raise BadInput(error.what, where="targets", hint=error.hint) from error
-    replaced = [
-        Replacement(component=name, how=How.REVISION, given=given) for name, given in pairs.items()
-    ]
+    replaced = [replacement_of(name, given) for name, given in pairs.items()]
     return Wish(
         by=by,
         replaced=tuple(replaced),

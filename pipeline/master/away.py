@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A job that a worker on another machine does: assign, fetch, the work itself, offer, send, take.
+"""A job of a worker with a home of its own: assign, fetch, the work itself, offer, send, take.
 
-On the local worker it is the command alone. Whose fault an ending is is decided by ``take``, on the
-master's host: what the worker's own command says is believed only as far as the two agree.
+On one of the master's user it is the command alone. Whose fault an ending is is decided by
+``take``, on the master's host: what the worker's own command says is believed only as far as the
+two agree.
 """
 
 import json
@@ -39,7 +40,7 @@ SAMPLE = "sample"
 
 
 class Job(Ostci):
-    """A command of a run that a worker on another machine may do as well.
+    """A command of a run that a worker with a home of its own may do as well.
 
     ``job`` are the words that name it to ``assign`` and the others: the command without options.
     """
@@ -189,9 +190,17 @@ class Assign(_OnMaster):
 class Fetch(_OnWorker):
     """Have the worker pull what it needs; one that has no room is set aside."""
 
-    def __init__(self, *, settings: MasterSettings, job: Sequence[object], **kwargs: Any) -> None:
-        words = ["fetch", "--from", settings.remote.dock_url, *job]
-        super().__init__(words, settings=settings, job=job, doStepIf=_is_left, **kwargs)
+    def __init__(
+        self,
+        *,
+        settings: MasterSettings,
+        owner: RemoteWorker,
+        job: Sequence[object],
+        **kwargs: Any,
+    ) -> None:
+        words = ["fetch", "--from", settings.remote.dock_of(owner), *job]
+        told: dict[str, Any] = {"settings": settings, "owner": owner, "job": job}
+        super().__init__(words, doStepIf=_is_left, **told, **kwargs)
 
     @defer.inlineCallbacks
     def sorted(self, code: int) -> Any:
@@ -324,7 +333,9 @@ class Take(_OnMaster):
 
     def _is_chosen(self) -> bool:
         # A worker must not know beforehand what is looked at; chance here is nothing it sees.
-        return self.owner.pool is Pool.PUSH and random.random() < self.settings.remote.sample
+        if self.owner.is_local or self.owner.pool is not Pool.PUSH:
+            return False
+        return random.random() < self.settings.remote.sample
 
 
 class Compare(Ostci):

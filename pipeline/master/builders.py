@@ -48,7 +48,7 @@ def make_workers(book: Book, *, latent: Collection[str] = ()) -> list[Any]:
 
 def make_schedulers(book: Book) -> list[Any]:
     """Make what starts runs, what people ask for, and what the steps of runs trigger."""
-    names = (*TRIGGERED, *((SAMPLE,) if book.settings.remote.workers else ()))
+    names = (*TRIGGERED, *((SAMPLE,) if book.settings.remote.others else ()))
     triggered = [RankedTriggerable(name=name, builderNames=[name]) for name in names]
     return [PushScheduler(name=PUSHES, builderNames=["run"]), *make_asking(book), *triggered]
 
@@ -66,7 +66,9 @@ def make_builders(book: Book) -> list[Any]:
         canStartBuild=first_slot_for_oldest(book, first),
         nextWorker=last_slot_first(first),
     )
-    elsewhere = (*settings.work_slots, *settings.remote_slots)
+    # What a worker user is for is not done by the master's.
+    own = () if settings.remote.local else settings.work_slots
+    elsewhere = (*own, *settings.remote_slots)
     commands: Sequence[tuple[str, str, Sequence[str], Sequence[object]]] = (
         (
             "component",
@@ -99,7 +101,7 @@ def make_builders(book: Book) -> list[Any]:
         )
         for name, words, workers, command in commands
     ]
-    if settings.remote.workers:
+    if settings.remote.others:
         again = [Compare(settings=settings, wait=wait)]
         words = "what a remote worker built, built again here"
         children.append(_builder(SAMPLE, settings.work_slots, again, words))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The services that keep house: reports, figures, and what is dropped when it is old."""
+"""The services that keep house: reports, figures, tries that come from elsewhere, old logs."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from pipeline.master.pruning import NAME as PRUNING
 from pipeline.master.pruning import Pruning
 from pipeline.master.reports import NAME as REPORTS
 from pipeline.master.reports import Reports
+from pipeline.master.tries import NAME as TRIES
+from pipeline.master.tries import Tries
 from pipeline.ports.master_settings import MasterSettings
 
 
@@ -18,5 +20,6 @@ def house_services(settings: MasterSettings, osname: str) -> list[Any]:
     return [
         Reports(name=REPORTS, book=Book(settings), osname=osname),
         Metrics(name=METRICS, book=Book(settings)),
+        Tries(name=TRIES, book=Book(settings)),
         Pruning(name=PRUNING, keep_logs=settings.keep_logs),
     ]

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildbot.data.resultspec import Filter
-from buildbot.util.service import BuildbotService
 from twisted.internet import defer
 from twisted.python import log
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from pipeline import __version__
-from pipeline.master.book import Book
+from pipeline.master.beside import Beside
 from pipeline.master.reports import NAME as REPORTS
 from pipeline.master.run_facts import run_record
 from pipeline.ports.known_accelerator import known_accelerator
@@ -32,12 +31,11 @@ _AGE_S = 5.0
 _OPEN_RUNS = ("running", "open")
 
 
-class Metrics(BuildbotService):
+class Metrics(Beside):
     """Gathers figures when it is asked, and counts stages of runs that end from the start on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.book: Book | None = None
         self._following: list[Any] = []
         self._text = ""
         self._gathered = float("-inf")
@@ -46,16 +44,14 @@ class Metrics(BuildbotService):
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._stages: Counter[str] = Counter()
 
-    def reconfigService(self, *, book: Book) -> Any:  # noqa: N802
-        """Take up new settings."""
-        self.book = book
-        return defer.succeed(None)
+    def page(self) -> Resource:
+        """Make the page."""
+        return _Page(self)
 
     @defer.inlineCallbacks
     def startService(self) -> Any:  # noqa: N802
-        """Put the page beside the others."""
+        """Follow builds."""
         yield super().startService()
-        self.master.www.apps.get("base").resource.putChild(b"metrics", _Page(self))
         for event in ("new", "finished"):
             follow = yield self.master.mq.startConsuming(self._outdate, ("builds", None, event))
             self._following.append(follow)
@@ -67,8 +63,6 @@ class Metrics(BuildbotService):
             yield follow.stopConsuming()
         self._following = []
         yield super().stopService()
-        if self.book is not None:
-            self.book.close()
 
     def _outdate(self, _key: Any, _message: Any) -> None:
         self._gathered = float("-inf")

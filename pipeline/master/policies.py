@@ -97,8 +97,12 @@ def _owner(remote: RemoteSettings, slot: str) -> str:
 def remote_first(remote: RemoteSettings) -> Callable[[Any, Any, Any], Any]:
     """Choose workers on other machines first: this one has the master to carry, too."""
 
+    def is_away(slot: str) -> bool:
+        owner = remote.worker_of(slot)
+        return owner is not None and not owner.is_local
+
     def choose(_builder: Any, workers: list[Any], _request: Any) -> Any:
-        away = [one for one in workers if remote.worker_of(one.worker.workername)]
+        away = [one for one in workers if is_away(one.worker.workername)]
         return random.choice(away or workers) if workers else None
 
     return choose

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Workers on other machines, as the master sees them: judged when they connect, and set aside.
+"""Workers with homes of their own, as the master sees them: judged when they connect, set aside.
 
 A worker that is not fit (another version, a failed self-test, too little disk, a lie) is paused,
 and its page says why. What an operator paused stays so.
@@ -30,7 +30,7 @@ else:
 
 
 class Judged(_Worker):
-    """What makes a kind of Buildbot's workers one of ours on other machines."""
+    """What makes a kind of Buildbot's workers one of ours with a home of its own."""
 
     told: Capabilities | None = None
     _paused: bool
@@ -44,6 +44,8 @@ class Judged(_Worker):
         self.of = of
         self.notes = WorkerBook(book.workdir)
         yield super().reconfigService(name, password, **kwargs)
+        if of.is_local:
+            return
         # Buildbot has one port for all workers, which is for those of this machine alone.
         registry = self.master.workers.pb
         self.registration.pbReg = yield registry.updateRegistration(
@@ -75,7 +77,7 @@ class Judged(_Worker):
 
 
 class RemoteSlot(Judged, worker.Worker):
-    """A slot of a worker on a machine that is always there."""
+    """A slot of a worker that is always there."""
 
 
 def _told(info: Any) -> Capabilities | None:

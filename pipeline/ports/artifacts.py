@@ -32,7 +32,7 @@ T = TypeVar("T")
 _SCHEMA = 1
 """Raise it when a table or ``Artifact`` changes."""
 _BUSY_S = 60.0
-_RACY_NS = 2_000_000_000
+RACY_NS = 2_000_000_000
 """A directory's time tells nothing of changes so soon after the one it is of."""
 _MOST = 5000
 _TABLES = """
@@ -258,7 +258,7 @@ class Artifacts:
         if db.execute("select 1 from current limit 1").fetchone() is None:
             rows = self._refs.current(places)
             db.executemany("replace into current values (?, ?, ?)", rows)
-        self._seen = {place: at if now - at > _RACY_NS else 0 for place, at in places.items()}
+        self._seen = {place: at if now - at > RACY_NS else 0 for place, at in places.items()}
         db.execute("delete from place")
         db.executemany("insert into place values (?, ?)", self._seen.items())
 

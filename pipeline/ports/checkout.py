@@ -101,6 +101,7 @@ def _check_out(
     into: Path,
     mirrors: Mirrors,
 ) -> None:
+    mirrors.have(source, pin)
     if not patches:
         mirrors.check_out(source, pin, into)
         return
@@ -180,6 +181,7 @@ def read_patch(snapshot: Snapshot, patch: str, checksum: str, mirrors: Mirrors) 
     if manifest.patches is None or snapshot.patches is None:
         raise Trouble(f"the snapshot has no patch source for {patch}", hint="ostci resolve")
     path = f"{manifest.patches_subdir}/{patch}" if manifest.patches_subdir else patch
+    mirrors.have(manifest.patches, snapshot.patches)
     found = mirrors.read_file(manifest.patches, snapshot.patches, path)
     if found is None:
         raise Trouble(f"the patch {path} is gone since it was resolved", hint="ostci resolve")

@@ -172,6 +172,9 @@ class Mirrors:
             submodules = {one.path: one.revision for one, _ in found}
         return replace(pin, submodules=submodules)
 
+    def have(self, source: Source, pin: Pin) -> None:
+        """See to it that a pin's files are here: a resolve has fetched them."""
+
     def check_out(self, source: Source, pin: Pin, into: Path) -> None:
         """Write the files of a pin into a directory that is empty or not there, without ``.git``.
 

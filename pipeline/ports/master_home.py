@@ -11,6 +11,7 @@ Layout of the home, ``buildbot/`` of the work directory unless told otherwise::
     master/quarantine/    what remote workers sent, until it was verified
     worker/buildbot.tac   starts one process with all slots
     worker/NAME/          where the commands of a slot begin
+    builder/              the home of the worker that has a user of its own, see worker_user
 """
 
 import errno
@@ -27,6 +28,7 @@ from pipeline.ports import process
 from pipeline.ports.files import remove_tree, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.master_settings import MasterSettings, read_master_settings, write_place
+from pipeline.ports.worker_user import HOME, prepare_worker_user, starts_worker, worker_argv
 from pipeline.words.errors import Trouble
 
 _UPGRADE_S = 300.0
@@ -90,6 +92,11 @@ class Home:
     worker: Path
 
     @property
+    def builder(self) -> Path:
+        """Where the worker with a user of its own has its home."""
+        return self.master.parent / HOME
+
+    @property
     def dock(self) -> Path:
         """Where the dock begins; it writes nothing."""
         return self.master
@@ -97,10 +104,13 @@ class Home:
     @property
     def programs(self) -> tuple[str, ...]:
         """What is to be kept up."""
-        return ("master", "worker", *(("dock",) if self.settings.remote.workers else ()))
+        dock = ("dock",) if self.settings.remote.workers else ()
+        return ("master", "worker", *dock, *((HOME,) if starts_worker(self.settings) else ()))
 
     def argv(self, name: str) -> list[str | Path]:
-        """Write the command that stays in the foreground: ``master``, ``worker`` or ``dock``."""
+        """Write the command of one of the programs that stays in the foreground."""
+        if name == HOME:
+            return worker_argv(self.settings, self.master.parent)
         if name == "dock":
             module = [sys.executable, "-m", "pipeline.cli.main"]
             work = str(self.settings.workdir.root)
@@ -119,7 +129,9 @@ def twistd(extra: str = "master") -> Path:
     """Find the program that both are run by; raises Trouble where Buildbot is not installed."""
     found = Path(sys.executable).with_name("twistd")
     wanted = "buildbot" if extra == "master" else "buildbot_worker"
-    if not found.is_file() or importlib.util.find_spec(wanted) is None:
+    programs = [found, *([found.with_name("buildbot")] if extra == "master" else [])]
+    is_there = all(one.is_file() for one in programs)
+    if not is_there or importlib.util.find_spec(wanted) is None:
         raise Trouble("Buildbot is not installed here", hint=f"pip install 'ostci[{extra}]'")
     return found
 
@@ -139,12 +151,23 @@ def environment() -> Mapping[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **found}
 
 
-def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) -> Home:
-    """Make or bring up to date both directories; raises BadInput for wrong settings."""
+def prepare(
+    home: Path, *, work: Path, port: int, worker_port: int, dock_port: int = 0, log: Log
+) -> Home:
+    """Make or bring up to date the directories; raises BadInput for wrong settings.
+
+    A ``dock_port`` of 0 is any that is free.
+    """
     master, worker = home / "master", home / "worker"
     for place in (master, worker):
         place.mkdir(parents=True, exist_ok=True)
-    write_place(master, work=work, port=port, worker_port=worker_port)
+    write_place(
+        master,
+        work=work,
+        port=port,
+        worker_port=worker_port,
+        dock_port=dock_port or free_port(),
+    )
     settings = read_master_settings(master)
     config = str(config_file())
     text = _MASTER_TAC.format(home=str(master), config=config, bytes=_LOG_BYTES, files=_LOG_FILES)
@@ -160,6 +183,7 @@ def prepare(home: Path, *, work: Path, port: int, worker_port: int, log: Log) ->
     # What was sent to a master that was killed is sent again.
     remove_tree(master / QUARANTINE)
     _upgrade(settings, log)
+    prepare_worker_user(settings, home, log=log)
     return Home(settings=settings, master=master, worker=worker)
 
 

@@ -16,6 +16,7 @@ people::
     url = "https://ci.example.org/"   # as people reach the page
     keep-logs = 90      # days that Buildbot keeps the logs of builds; runs have their own
     database = "postgresql:///buildbot"   # Buildbot's own; SQLite in its directory by default
+    worker-user = "ostci-worker"   # builds and boots as this user, see worker_user
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
@@ -28,19 +29,26 @@ Secrets are files of the master's directory, ``secrets/NAME``, for its owner alo
 """
 
 import os
+import re
 import secrets
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import write_text
-from pipeline.ports.remote_settings import RemoteSettings, read_remote_settings
+from pipeline.ports.remote_settings import (
+    LOCAL,
+    RemoteSettings,
+    RemoteWorker,
+    read_remote_settings,
+)
 from pipeline.ports.report_settings import Receiver, check_report, read_receivers
 from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import BadInput
+from pipeline.words.fitness import Pool
 
 PLACE = "master.toml"
 HOOKS = ("github", "gitlab", "gitea", "plain")
@@ -50,6 +58,9 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
 _DAYS = ("keep-logs",)
 _WORDS = ("url", "path", "database")
+_USER = "worker-user"
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+DOCK_PORT = 8012
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +97,8 @@ class MasterSettings:
     database: str = ""
     """Where Buildbot has its own data, without the password; empty for SQLite."""
     database_password: str = field(default="", repr=False)
+    worker_user: str = ""
+    """Who builds and boots; empty for the master's own user."""
 
     @property
     def run_slots(self) -> tuple[str, ...]:
@@ -94,12 +107,15 @@ class MasterSettings:
 
     @property
     def work_slots(self) -> tuple[str, ...]:
-        """Names of the workers that build components, make disks and boot them."""
+        """Names of the workers of the master's user that make disks.
+
+        They build components and boot disks, too, unless ``worker_user`` does.
+        """
         return tuple(f"work-{number}" for number in range(1, self.slots + 1))
 
     @property
     def remote_slots(self) -> tuple[str, ...]:
-        """Names of the slots of workers on other machines."""
+        """Names of the slots of workers with homes of their own."""
         return tuple(name for one in self.remote.workers for name in one.slot_names)
 
     @property
@@ -129,6 +145,9 @@ def read_master_settings(home: Path) -> MasterSettings:
         )
     given |= {key.replace("-", "_"): table[key] for key in _DAYS if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
+    if _USER in table:
+        given["worker_user"] = table[_USER]
+        given["remote"] = _with_local(given.get("remote", RemoteSettings()), home, place, given)
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     given.setdefault("path", f"{Path(sys.executable).parent}:{_SYSTEM_PATH}")
     return MasterSettings(
@@ -151,14 +170,28 @@ def read_master_settings(home: Path) -> MasterSettings:
     )
 
 
-def write_place(home: Path, *, work: Path, port: int, worker_port: int) -> None:
-    """Write ``master.toml`` and, where there is none yet, the password of the workers."""
+def _with_local(
+    remote: RemoteSettings, home: Path, place: Mapping[str, Any], given: Mapping[str, Any]
+) -> RemoteSettings:
+    """Add the worker of this machine that has a user of its own."""
+    local = RemoteWorker(
+        name=LOCAL, pool=Pool.PUSH, slots=given["slots"], password=_secret(home, f"worker-{LOCAL}")
+    )
+    port = _port(place, "dock-port", home, DOCK_PORT)
+    return replace(remote, workers=(*remote.workers, local), local_dock=f"{_LOCAL}:{port}")
+
+
+def write_place(
+    home: Path, *, work: Path, port: int, worker_port: int, dock_port: int = DOCK_PORT
+) -> None:
+    """Write ``master.toml`` and, where there are none yet, passwords of this machine's workers."""
     text = f'work = "{work}"\nport = {port}\nworker-port = {worker_port}\n'
-    write_text(home / PLACE, text)
+    write_text(home / PLACE, f"{text}dock-port = {dock_port}\n")
     folder = home / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if not (folder / "worker").is_file():
-        write_secret(home, "worker", secrets.token_hex(16))
+    for name in ("worker", f"worker-{LOCAL}"):
+        if not (folder / name).is_file():
+            write_secret(home, name, secrets.token_hex(16))
 
 
 def write_secret(home: Path, name: str, value: str) -> None:
@@ -193,6 +226,9 @@ def _check(table: Any, where: str) -> None:
                 raise BadInput(
                     "master.database wants postgresql://…; without it, SQLite", where=where
                 )
+        elif key == _USER:
+            if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
+                raise BadInput(f"master.{key} wants an account, not {value!r}", where=where)
         elif key == "users":
             _check_users(value, where)
         elif key == "remote":
@@ -200,7 +236,7 @@ def _check(table: Any, where: str) -> None:
         elif key == "report":
             check_report(value, where)
         else:
-            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, "users", "remote", "report"))
+            known = ", ".join((*_NUMBERS, *_DAYS, *_WORDS, _USER, "users", "remote", "report"))
             raise BadInput(f"master.{key} is none of {known}", where=where)
 
 

@@ -13,6 +13,8 @@ from typing import IO, Any
 
 from pipeline.words.errors import BadInput, Trouble
 
+FROM_A_PROGRAM = "X-Ostci"
+"""A header that no form of another site can send: a browser would ask first."""
 _ANSWER_S = 120.0
 _MOST_BYTES = 4 * 1024**2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -51,10 +53,7 @@ class Page:
 
         Raises BadInput where the page refuses, Trouble where it does not answer.
         """
-        if not self._is_in:
-            headers = {"Authorization": f"Basic {self._key}"}
-            self._ask(urllib.request.Request(f"{self._url}/auth/login", headers=headers))
-            self._is_in = True
+        self._log_in()
         body = {"jsonrpc": "2.0", "method": method, "id": 1, "params": params}
         request = urllib.request.Request(
             f"{self._url}/api/v2/{path}",
@@ -65,6 +64,27 @@ class Page:
             return json.loads(self._ask(request))["result"]
         except (ValueError, KeyError, TypeError) as error:
             raise Trouble("its answer is none of a master's page", where=self._url) from error
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """Ask for something below the page that is JSON, or send it something.
+
+        Raises as ``control``.
+        """
+        self._log_in()
+        headers = {"Content-Type": "application/octet-stream", FROM_A_PROGRAM: "ostci"}
+        request = urllib.request.Request(
+            f"{self._url}/{path}", data=body, headers=headers, method=method
+        )
+        try:
+            return json.loads(self._ask(request))
+        except ValueError as error:
+            raise Trouble("its answer is none of a master's page", where=self._url) from error
+
+    def _log_in(self) -> None:
+        if not self._is_in:
+            headers = {"Authorization": f"Basic {self._key}"}
+            self._ask(urllib.request.Request(f"{self._url}/auth/login", headers=headers))
+            self._is_in = True
 
     def _ask(self, request: urllib.request.Request) -> bytes:
         try:

@@ -27,7 +27,9 @@ from pipeline.words.errors import BadInput
 from pipeline.words.fitness import Pool
 
 AWAY = "away-"
-"""How the names of slots on other machines begin."""
+"""How the names of slots with a home of their own begin."""
+LOCAL = "local"
+"""The worker of this machine that has a user of its own (``worker-user``)."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,30}")
 _MIB = 1024**2
 _WORDS = ("listen", "dock", "url")
@@ -36,7 +38,10 @@ _KNOWN = (*_WORDS, "largest", "sample", "workers")
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteWorker:
-    """A worker on another machine; each slot is a worker of Buildbot's."""
+    """A worker with a home of its own, elsewhere or as another user here.
+
+    Each slot is a worker of Buildbot's.
+    """
 
     name: str
     pool: Pool
@@ -46,6 +51,10 @@ class RemoteWorker:
     @property
     def slot_names(self) -> tuple[str, ...]:
         return tuple(slot_name(self.name, number) for number in range(1, self.slots + 1))
+
+    @property
+    def is_local(self) -> bool:
+        return self.name == LOCAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +68,26 @@ class RemoteSettings:
     sample: float = 0.05
     workers: tuple[RemoteWorker, ...] = ()
     certificate: Certificate | None = None
+    local_dock: str = ""
+    """Where the local worker pulls from; nobody else reaches it."""
+
+    @property
+    def others(self) -> tuple[RemoteWorker, ...]:
+        """The workers on other machines."""
+        return tuple(one for one in self.workers if not one.is_local)
+
+    @property
+    def local(self) -> RemoteWorker | None:
+        """The worker of this machine that has a user of its own."""
+        return next((one for one in self.workers if one.is_local), None)
+
+    def dock_of(self, worker: RemoteWorker) -> str:
+        """Tell where a worker pulls from."""
+        return f"http://{self.local_dock}" if worker.is_local else self.dock_url
 
     @property
     def dock_url(self) -> str:
-        """The dock as workers reach it."""
+        """The dock as workers on other machines reach it."""
         scheme = "http" if self.certificate is None else "https"
         return (self.url or f"{scheme}://{self.dock}").rstrip("/")
 
@@ -76,7 +101,7 @@ class RemoteSettings:
         return f"ssl:{port}:interface={host}:privateKey={key}:certKey={chain}"
 
     def worker_of(self, slot: str) -> RemoteWorker | None:
-        """Find the worker that a slot is of; None for the local one's."""
+        """Find the worker that a slot is of; None for those of the master's user."""
         return next((one for one in self.workers if slot in one.slot_names), None)
 
 
@@ -130,6 +155,8 @@ def _worker(name: str, said: Any, where: str, secret: Callable[[str], str]) -> R
     place = f"master.remote.workers.{name}"
     if not _NAME.fullmatch(name):
         raise BadInput(f"{place}: a name is of letters, digits and dashes", where=where)
+    if name == LOCAL:
+        raise BadInput(f"{place}: that one is of this machine: master.worker-user", where=where)
     if not isinstance(said, Mapping) or said.keys() - {"pool", "slots"}:
         raise BadInput(f'{place} wants {{pool = "push", slots = 1}}', where=where)
     pool, slots = said.get("pool", Pool.PUSH), said.get("slots", 1)

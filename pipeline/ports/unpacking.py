@@ -55,12 +55,13 @@ _LONG_HEADERS = (
 )
 
 
-def unpack(file: Path, into: Path, *, kind: SourceKind, log: Log) -> int:
+def unpack(file: Path, into: Path, *, kind: SourceKind, log: Log, most: int | None = None) -> int:
     """Unpack an archive into an empty directory; tells the time of the newest file in it.
 
-    Raises Failed for one that is not as it should be.
+    Raises Failed for one that is not as it should be, or has more than ``most`` bytes
+    (``MOST_BYTES``).
     """
-    room = _Room(into)
+    room = _Room(into, MOST_BYTES if most is None else most)
     try:
         if kind is SourceKind.ZIPFILE:
             _unpack_zip(file, room)
@@ -134,8 +135,9 @@ class _Header(tarfile.TarInfo):
 class _Room:
     """Where an archive may write, and how much; nothing is written through a link."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, most: int) -> None:
         self.top = top
+        self._most = most
         self.files = 0
         self.newest = 0
         self._bytes = 0
@@ -161,8 +163,8 @@ class _Room:
     def fill(self, size: int) -> None:
         """Take room for what is to be written."""
         self._bytes += size
-        if self._bytes > MOST_BYTES or self.files > MOST_FILES:
-            raise Failed(f"has more than {MOST_BYTES} bytes or {MOST_FILES} files in it")
+        if self._bytes > self._most or self.files > MOST_FILES:
+            raise Failed(f"has more than {self._most} bytes or {MOST_FILES} files in it")
 
     def seen(self, time_s: float) -> None:
         """Note the time of a file, where it is one."""

@@ -30,11 +30,20 @@ def need(place: Path) -> None:
         raise Failed("there is no such directory", where=f"local:{place}")
 
 
-def pin(place: Path, *, git: Git) -> Pin:
-    """Tell the state of a working copy: its revision is a hash of all its files."""
+def names(place: Path, *, git: Git) -> list[str]:
+    """List the files of a working copy that count, relative to it."""
+    need(place)
+    return _names(place, git=git)
+
+
+def pin(place: Path, *, git: Git, whole: bool = False) -> Pin:
+    """Tell the state of a working copy: its revision is a hash of all its files.
+
+    ``whole``: of all files that are there, whatever git would say.
+    """
     need(place)
     state = hashlib.sha1()
-    for name in _names(place, git=git):
+    for name in _walked(place) if whole else _names(place, git=git):
         path = place / name
         with _readable(path):
             mode = path.lstat().st_mode
@@ -101,7 +110,11 @@ def _names(place: Path, *, git: Git) -> list[str]:
                 found += [str(Path(name) / one) for one in inner]
         if found:  # else a repository above ignores it all
             return sorted(found)
-    found = []
+    return _walked(place)
+
+
+def _walked(place: Path) -> list[str]:
+    found: list[str] = []
     for top, directories, files in os.walk(place):
         directories[:] = sorted(name for name in directories if name != ".git")
         paths = [Path(top, name) for name in (*files, *directories)]

@@ -15,6 +15,8 @@ Layout::
     tmp/PROCESS/        one directory a process that works here (``presence``)
     locks/              one file a lock
     workers/            what is remembered of each remote worker
+    servers/            keys that are trusted for servers whose artifacts are tried
+    sent/               directories that were sent to be tried
     ledger.sqlite       what must not be lost
     pushed              touched when a push was written down by hand
 """
@@ -80,6 +82,14 @@ class Workdir:
     @property
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite"
+
+    @property
+    def servers(self) -> Path:
+        return self.root / "servers"
+
+    @property
+    def sent(self) -> Path:
+        return self.root / "sent"
 
     @property
     def pushed(self) -> Path:

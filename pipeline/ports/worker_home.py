@@ -14,6 +14,8 @@ Layout::
 import os
 import platform
 import shutil
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from pipeline.words.fitness import FILE, Capabilities, in_words
 from pipeline.words.records import from_json, to_json
 
 IDENTITY = "worker.json"
+_SHAKE_S = 10.0
 _TAC = """\
 # Written by ostci worker at each start; what is changed here is lost.
 import os
@@ -154,6 +157,25 @@ def prepare_worker(
     )
     write_text(root / "buildbot.tac", text + log_of(root))
     return home
+
+
+def why_mistrusted(home: WorkerHome, server: str) -> str:
+    """Say why the master's certificate is not to be trusted; Buildbot's own log does not.
+
+    Empty where it is, where there is no TLS, and where nobody answers.
+    """
+    if not home.identity.ca:
+        return ""
+    host, port = parse_address(server)
+    context = ssl.create_default_context(cafile=home.identity.ca)
+    try:
+        with socket.create_connection((host, port), timeout=_SHAKE_S) as plain:
+            context.wrap_socket(plain, server_hostname=host).close()
+    except ssl.SSLError as error:
+        return f"{server} is not to be trusted: {getattr(error, 'verify_message', '') or error}"
+    except OSError:
+        return ""  # it may not be up yet
+    return ""
 
 
 def read_identity(workdir: Workdir) -> Identity:

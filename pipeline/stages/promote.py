@@ -16,6 +16,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import Workdir
 from pipeline.stages.promoting import rule
+from pipeline.stages.promoting.artifacts import ArtifactsPublisher
 from pipeline.stages.promoting.move import (
     Places,
     can_finish,
@@ -33,6 +34,7 @@ from pipeline.words.refs import Commit, RefName, buildmaster_ref, compose_ref
 from pipeline.words.tree import Tree
 
 __all__ = [
+    "ArtifactsPublisher",
     "PromoteRequest",
     "PromoteResult",
     "mend",

@@ -115,6 +115,21 @@ def tree_of_ref(osname: str, ref: str) -> str | None:
     return None
 
 
+def published_ref(osname: str, commit: Commit) -> RefName:
+    """Name what a promoted tree was made of where it is published: in the archive."""
+    return _ref(osname, "keys", commit)
+
+
+def is_of_artifacts(ref: str) -> bool:
+    """Tell whether a ref leads to what trees are made of: no client of trees is told of it."""
+    return ref.count("/") == 2 and ref.split("/")[1] == "keys"
+
+
+def taken_ref(osname: str, run: str, name: str) -> RefName:
+    """Name what a try took from a server beside artifacts: a variant of the base, or a tree."""
+    return _ref(osname, "try", run, "taken", name)
+
+
 def try_keys(osname: str, run: str) -> RefName:
     """Name the place of the artifacts that a try has built; nobody else uses them."""
     return _ref(osname, "try", run, "keys")

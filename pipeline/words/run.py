@@ -118,6 +118,11 @@ def ending_of_stages(stages: Mapping[str, StageRecord]) -> tuple[RunEnding, str]
     return RunEnding.INTERRUPTED, f"it was ended after {', '.join(stages) or 'nothing'}"
 
 
+def is_version(text: str) -> bool:
+    """Tell whether a text has the form of a run's version."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def place_of(version: str) -> int:
     """Tell a run's place in the order of runs from its version; raises BadInput for none."""
     match = _VERSION.fullmatch(version)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The units and the role that put ostci on a host, as far as a machine without systemd can tell."""
+"""The units and the role that put ostci on a host, as far as they can be read."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.flow.test_keys import MANIFEST
 
 TOP = Path(__file__).resolve().parents[2]
 FILES = TOP / "ansible" / "roles" / "ostci" / "files"
-UNITS = ("ostci.service", "ostci-serve.service", "ostci-backup.service", "ostci-backup.timer")
+UNITS = tuple(sorted(path.name for path in FILES.iterdir() if path.suffix != ".yml"))
 needs_ansible = pytest.mark.skipif(
     shutil.which("ansible-playbook") is None, reason="there is no ansible (Debian: ansible-core)"
 )
@@ -23,9 +25,9 @@ needs_ansible = pytest.mark.skipif(
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for name in UNITS:
-        text = (FILES / name).read_text()
         # It wants to see the program.
-        (tmp_path / name).write_text(text.replace("/opt/ostci/bin/ostci", "/bin/true"))
+        text = (FILES / name).read_text().replace("/opt/ostci/bin/ostci", "/bin/true")
+        (tmp_path / name).write_text(text)
     argv = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in UNITS)]
     env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=env)
@@ -37,12 +39,15 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 def test_each_word_of_a_unit_is_one_of_ours() -> None:
     from pipeline.cli.verbs import build_parser
 
+    told = set()
     for name in UNITS:
         for line in (FILES / name).read_text().splitlines():
-            if line.startswith("ExecStart="):
-                argv = line.removeprefix("ExecStart=").split()
+            if line.startswith("ExecStart=/opt/"):
+                argv = re.sub(r"\$\{[A-Z_]+\}", "7", line.removeprefix("ExecStart=")).split()
                 assert argv[0] == "/opt/ostci/bin/ostci"
                 build_parser("0").parse_args(argv[1:])
+                told.add(argv[3] if argv[1] == "-C" else argv[1])
+    assert told == {"up", "worker", "serve", "backup", "clean"}
 
 
 def playbook(root: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -57,7 +62,6 @@ def playbook(root: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     (root / "manifests" / "rootfs.tar").touch()
     (root / "manifests" / "os.yaml").write_text(json.dumps(MANIFEST))
     given = {
-        "ansible_become": False,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ostci_backups": f"{root}/backups",
         "ostci_home": f"{root}/home",
@@ -67,6 +71,8 @@ def playbook(root: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         "ostci_units": f"{root}/units",
         "ostci_user": "root",
         "ostci_venv": f"{root}/venv",
+        "ostci_worker_home": f"{root}/worker",
+        "ostci_worker_user": "nobody",
         "ostci_wheel": str(wheel),
     }
     argv = ["ansible-playbook", "-c", "local", "-i", "localhost,", str(TOP / "ansible/site.yml")]
@@ -93,7 +99,11 @@ def test_the_role_makes_a_work_directory_and_the_second_time_changes_nothing(
     first = playbook(tmp_path, "--skip-tags", "host")
     assert first.returncode == 0, first.stdout + first.stderr
     work = tmp_path / "home" / "work"
-    assert "[master]\nruns = 4\n" in (work / "ostci.toml").read_text()
+    said = tomllib.loads((work / "ostci.toml").read_text())["master"]
+    assert (said["runs"], said["worker-user"]) == (4, "nobody")
+    mine, given = work / "buildbot/master/secrets/worker-local", tmp_path / "worker/password"
+    assert mine.read_text() == given.read_text() and len(mine.read_text()) == 32
+    assert [path.stat().st_mode & 0o777 for path in (mine, given)] == [0o600, 0o600]
     secret = work / "buildbot" / "master" / "secrets" / "hook-plain"
     assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("hush", 0o600)
     assert "hush" not in first.stdout

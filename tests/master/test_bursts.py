@@ -18,7 +18,6 @@ FULL = pytest.mark.full
     ("prepare", "count"),
     [
         (pretended, 20),
-        (hooked, 5),
         pytest.param(hooked, 20, marks=FULL),
         pytest.param(hooked, 100, marks=FULL),
     ],

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.master.book import Book
+from pipeline.master.builders import make_builders
 from pipeline.ports.log import Log
 from pipeline.ports.master_home import environment, prepare, twistd
 from pipeline.ports.master_settings import read_master_settings, write_place, write_secret
@@ -53,9 +55,31 @@ def test_a_table_of_the_work_directory_sets_what_is_set(work: Work, home: Path) 
     assert found.manifest == (work.root.parent / "sample" / "manifest.yaml").resolve()
 
 
+def test_what_a_worker_user_is_for_is_done_by_no_other(work: Work, home: Path) -> None:
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write('[master]\nruns = 1\nslots = 2\nworker-user = "builder"\n')
+        file.write('[master.remote.workers]\nanvil = {pool = "push"}\n')
+    write_secret(home, "worker-anvil", "tea")
+    settings = read_master_settings(home)
+    local = settings.remote.local
+    assert local is not None
+    assert settings.remote.dock_of(local) == "http://127.0.0.1:8012"
+    assert [one.name for one in settings.remote.others] == ["anvil"]
+    found = {one.name: one.workernames for one in make_builders(Book(settings))}
+    away = ["away-anvil-1", *local.slot_names]
+    assert local.slot_names == ("away-local-1", "away-local-2")
+    assert (found["component"], found["suite"]) == (away, away)
+    assert (found["disk"], found["promote"]) == (["work-1", "work-2"], ["host"])
+
+
 @pytest.mark.parametrize(
     ("said", "wanted"),
     [
+        ('[master]\nworker-user = "a b"\n', "master.worker-user wants an account, not 'a b'"),
+        (
+            "[master.remote.workers]\nlocal = {}\n",
+            "master.remote.workers.local: that one is of this machine",
+        ),
         ("[master]\nruns = 0\n", "master.runs wants a number from 1, not 0"),
         ("[master]\nruns = true\n", "master.runs wants a number from 1, not True"),
         ('[master]\npoll = "60"\n', "master.poll wants a number from 1, not '60'"),

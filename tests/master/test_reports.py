@@ -235,6 +235,8 @@ def test_the_doctor_knows_the_master(told: Told) -> None:
     found = doctor(told)
     for name in ("secrets", "database", "up", "workers"):
         assert found[f"master's {name}"]["ok"], found
+    user = found["master's worker user"]
+    assert (user["ok"], user["needed"]) == (False, False) and "worker-user = " in user["mend"]
     secret = told.up.home / "master" / "secrets" / "left-over"
     secret.touch(0o644)
     assert "others may read left-over" in doctor(told)["master's secrets"]["words"]

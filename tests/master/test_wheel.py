@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A worker needs no checkout: the wheel alone, in an environment of its own, does the work."""
 
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,31 +11,22 @@ import pytest
 from pipeline.ports.dock import docking
 from pipeline.ports.log import Log
 from tests.cheap import Cheap
-from tests.remote import prepare_anvil
+from tests.masters import Up
+from tests.remote import RemoteProcess, names, prepare_anvil, prepare_secrets, remote_settings
+from tests.wheels import make_wheel, run
 from tests.work import TOP
 
 pytestmark = pytest.mark.slow
-_TOPS = ("pipeline", "vmtests", "manifests")
-_FILES = ("pyproject.toml", "README.md", "LICENSE", "master.cfg", "packages.txt")
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel into a fresh environment over the locked packages; tells its ``bin``."""
     root = tmp_path_factory.mktemp("wheel")
-    sources = root / "sources"
-    sources.mkdir()
-    for name in _TOPS:
-        skipped = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(TOP / name, sources / name, ignore=skipped)
-    for name in _FILES:
-        shutil.copy(TOP / name, sources / name)
+    file = make_wheel(root)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    wheel = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(root / "wheels")]
-    run(*pip, *wheel, str(sources))
     run(sys.executable, "-m", "venv", "--without-pip", str(root / "venv"))
     python = root / "venv" / "bin" / "python"
-    (file,) = (root / "wheels").glob("ostci-*.whl")
     run(*pip, "--python", str(python), "install", "--quiet", "--no-deps", str(file))
     # What the locked packages are is another test's matter: here they are taken as they are.
     site = Path(run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
@@ -45,14 +35,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     twistd.write_text(f"#!{python}\nfrom twisted.scripts.twistd import run\nrun()\n")
     twistd.chmod(0o755)
     return python.parent
-
-
-def run(*argv: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=300, check=False, cwd="/", env=env
-    )
-    assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
-    return done.stdout.strip()
 
 
 @pytest.mark.full
@@ -97,3 +79,28 @@ def test_the_wheel_brings_what_is_no_python(installed: Path) -> None:
     )
     wanted = {name for name in told.stdout.split("\n") if name and not name.endswith(".md")}
     assert {name for name in wanted if not (packages / name).is_file()} == set()
+
+
+@pytest.mark.full
+def test_a_worker_of_the_wheel_alone_builds_what_was_pushed(
+    installed: Path, tmp_path: Path
+) -> None:
+    settings = remote_settings(anvil={"pool": "push", "slots": 1})
+    work = Cheap(tmp_path, one=0.0)
+    up = Up(tmp_path, work=work, poll=1, reconcile=1, slots=1, runs=1, remote=settings)
+    prepare_secrets(up, "anvil", tls=True)
+    python, ca = str(installed / "python"), tmp_path / "ca.pem"
+    with up, RemoteProcess(up, "anvil", settings, ca=ca, python=python) as anvil:
+        anvil.wait_connected()
+        assert not anvil.facts()["paused"], anvil.facts()
+        up.wait(lambda: bool(up.ledger.pushes.heads()), "the repository was seen")
+        work.change("one")
+        up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
+        (done,) = up.wait_ended(*up.ledger.pushes.newest(1))
+        (build,) = up.builds("component/one")
+        told = up.logs(build)
+        assert names([build]) == ["away-anvil-1"] and build["word"] == "success", told
+    assert work.line() == [done.run]
+    # What it ran was the wheel's, not these sources.
+    logs = "".join(path.read_text() for path in anvil.home.rglob("log.txt"))
+    assert str(installed.parent) in logs and str(TOP) not in logs

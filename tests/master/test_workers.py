@@ -13,7 +13,15 @@ from pipeline.words.push import Push
 from tests.cheap import Cheap
 from tests.master.test_real import small_tiny
 from tests.masters import Up
-from tests.remote import RemoteProcess, liar, names, prepare_secrets, remote_settings
+from tests.remote import (
+    RemoteProcess,
+    liar,
+    make_certificate,
+    names,
+    prepare_secrets,
+    remote_settings,
+)
+from tests.work import run_ostci
 
 pytestmark = pytest.mark.slow
 _LONG_S = 400.0
@@ -26,15 +34,16 @@ class Yard:
         self.work = Cheap(root, one=0.0, two=0.0)
         workers = {"anvil": "push", "bench": "push", "liar": "push", "old": "push", "attic": "try"}
         told = {name: {"pool": pool, "slots": 1} for name, pool in workers.items()}
+        told["twins"] = {"pool": "push", "slots": 2}
         self.settings: dict[str, Any] = {**remote_settings(**told), "sample": 1}
         self.up = Up(
             root, work=self.work, poll=1, reconcile=1, slots=1, runs=1, remote=self.settings
         )
-        prepare_secrets(self.up, *workers, tls=True)
+        prepare_secrets(self.up, *told, tls=True)
         self.ca = root / "ca.pem"
 
     def worker(self, name: str, *more: str, **kwargs: Any) -> RemoteProcess:
-        return RemoteProcess(self.up, name, self.settings, *more, ca=self.ca, **kwargs)
+        return RemoteProcess(self.up, name, self.settings, *more, **{"ca": self.ca, **kwargs})
 
     def push(self, after_s: float = 0.0) -> Push:
         """Change a component and wait until that was seen."""
@@ -48,10 +57,10 @@ class Yard:
         self.up.wait(lambda: self.up.get("builds?complete=false")["builds"] == [], "all is over")
         return done
 
-    def builds(self, push: Push) -> list[dict[str, Any]]:
-        """List the builds of the component of a push."""
+    def builds(self, push: Push, component: str = "one") -> list[dict[str, Any]]:
+        """List the builds of a component for a push."""
         run = self.up.ledger.pushes.get(push.id).run
-        found = self.up.builds("component/one")
+        found = self.up.builds(f"component/{component}")
         return [build for build in found if build["props"].get("run") == run]
 
 
@@ -105,6 +114,47 @@ def test_what_is_not_fit_is_set_aside_and_says_why(yard: Yard) -> None:
             yard.up.wait(partial(aside, worker), "it is set aside")
         assert "it has ostci 0.0.1, the master" in old.facts()["pause_reason"]
         assert "too little disk" in full.facts()["pause_reason"]
+
+
+def test_a_master_whose_authority_is_not_trusted_is_told_nothing(
+    yard: Yard, tmp_path: Path
+) -> None:
+    make_certificate(tmp_path, tmp_path)
+    assert (tmp_path / "ca.pem").read_bytes() != yard.ca.read_bytes()
+    with yard.worker("bench", ca=tmp_path / "ca.pem") as bench:
+        log = yard.up.root.parent / "bench.log"
+        yard.up.wait(
+            lambda: "is not to be trusted: unable to get local issuer" in log.read_text(),
+            "it says whom it does not trust",
+        )
+        began = bench.home / "twistd.log"
+        yard.up.wait(
+            lambda: began.is_file() and "Scheduling retry" in began.read_text(),
+            "it has tried to connect",
+        )
+        assert not bench.facts()["connected_to"]
+        words = ("fetch", "--from", f"https://{yard.settings['dock']}", "build", "one")
+        home = bench.home / "work"
+        said = run_ostci(home, *words, "--run", "20261124.0", code=3)
+    assert "certificate verify failed" in said.err
+
+
+@pytest.mark.full
+def test_a_worker_does_as_much_at_once_as_it_has_slots(yard: Yard) -> None:
+    with yard.worker("twins", "--slots", "2") as twins:
+        twins.wait_connected()
+        known = len(yard.up.ledger.pushes.newest(99))
+        yard.work.ostci("push", "one", "--rebuild", "one", "--rebuild", "two")
+        push = yard.up.ledger.pushes.newest(1)[0]
+        assert len(yard.up.ledger.pushes.newest(99)) == known + 1
+        done = yard.ended(push)
+    builds = [*yard.builds(push, "one"), *yard.builds(push, "two")]
+    assert sorted(names(builds)) == ["away-twins-1", "away-twins-2"]
+    assert {build["word"] for build in builds} == {"success"}
+    first, second = builds
+    assert first["started_at"] <= second["complete_at"]
+    assert second["started_at"] <= first["complete_at"]
+    assert yard.work.line()[-1] == done.run
 
 
 @pytest.mark.full

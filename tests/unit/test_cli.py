@@ -29,8 +29,9 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("verb", [entry[0] for entry in VERBS if entry[0] != "init"])
 def test_an_example_parses(verb: str) -> None:
     example = next(entry[3] for entry in VERBS if entry[0] == verb)
-    words = example.split(" > ")[0].split()[1:]
-    assert build_parser("1").parse_args(words).handler is not None
+    for line in example.split("; "):
+        words = line.split(" > ")[0].split()[1:]
+        assert build_parser("1").parse_args(words).handler is not None
 
 
 def test_without_a_work_directory_it_says_how_to_make_one(

@@ -47,7 +47,7 @@ def publish_composed(places: Places, composed: Iterable[tuple[RefName, Commit]])
         if here is None or not _has_passed(places.repo, here, commit):
             refs[ref] = commit
     if wanted:
-        _prepare_archive(places.archive)
+        prepare_archive(places.archive)
         places.archive.pull_local(places.repo.path, dict.fromkeys(wanted))
     places.archive.set_refs(refs)
 
@@ -57,7 +57,7 @@ def carry_out(places: Places, rows: Sequence[PromotionRow]) -> None:
     archive = places.archive
     missing = [row.commit for row in rows if not archive.has_commit(row.commit)]
     if missing:
-        _prepare_archive(archive)
+        prepare_archive(archive)
         archive.pull_local(places.repo.path, dict.fromkeys(missing))
     with places.keyring.unlocked():
         for row in rows:
@@ -75,7 +75,7 @@ def show(places: Places, moved: dict[RefName, Commit]) -> None:
         if not is_bound(places, ref, commit):
             raise Trouble(f"{commit} is not bound to {ref}", hint="ostci doctor")
     archive = places.archive
-    refs = {**archive.refs(), **moved}
+    refs = {**summary.told_refs(archive), **moved}
     prepared = None
     if refs != summary.served_refs(archive):
         prepared = summary.prepare(archive, refs, keyring=places.keyring, tmp=places.tmp)
@@ -107,7 +107,7 @@ def is_bound(places: Places, ref: RefName, commit: Commit) -> bool:
     return False
 
 
-def _prepare_archive(archive: Repo) -> None:
+def prepare_archive(archive: Repo) -> None:
     """Set how hard the archive compresses, unless somebody has chosen already."""
     if "zlib-level" not in (archive.path / "config").read_text():
         archive.run("config", "set", _ZLIB_KEY, _ZLIB_LEVEL)

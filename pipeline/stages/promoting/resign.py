@@ -29,8 +29,9 @@ def sign_again(*, archive: Repo, ledger: Ledger, keyring: Keyring, workdir: Work
         here = [commit for commit in promoted if archive.has_commit(commit)]
         for commit in here:
             sign(places, commit)
-        if archive.refs():
-            prepared = summary.prepare(archive, archive.refs(), keyring=keyring, tmp=workdir.tmp)
+        refs = summary.told_refs(archive)
+        if refs:
+            prepared = summary.prepare(archive, refs, keyring=keyring, tmp=workdir.tmp)
             summary.publish(archive, prepared)
         Publisher(ledger=ledger, keyring=keyring, into=workdir.published).sign_again()
     return len(here)

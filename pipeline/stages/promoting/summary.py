@@ -26,7 +26,7 @@ from pipeline.ports.files import remove_tree, symlink, write_bytes
 from pipeline.ports.gpg import Keyring
 from pipeline.ports.ostree import Repo
 from pipeline.words import gvariant
-from pipeline.words.refs import Commit, RefName
+from pipeline.words.refs import Commit, RefName, is_of_artifacts
 
 _SUMMARY_FORMAT = "(a(s(taya{sv}))a{sv})"
 _PLACE = ".summary"
@@ -70,6 +70,11 @@ def publish(archive: Repo, prepared: Prepared) -> None:
             symlink(path, to)
     for old in numbers[:-1]:  # the one before may still be read
         remove_tree(place / str(old))
+
+
+def told_refs(archive: Repo) -> dict[RefName, Commit]:
+    """Name the refs that clients are told of: of trees, not of what these were made of."""
+    return {ref: at for ref, at in archive.refs().items() if not is_of_artifacts(ref)}
 
 
 def served_refs(archive: Repo) -> dict[RefName, Commit]:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The local worker under a user of its own: it builds and boots, and the keys are out of reach."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.ports.process import descendants
+from pipeline.ports.worker_book import WorkerBook
+from pipeline.words.push import PushState
+from tests.cheap import Cheap
+from tests.master.test_real import small_tiny
+from tests.masters import Up
+from tests.ordinary import NAME, USER, Ordinary, ordinary_user
+from tests.remote import names
+from tests.work import Work, run_ostci
+
+pytestmark = pytest.mark.slow
+_LONG_S = 900.0
+
+
+@dataclass
+class Yard:
+    """A place that other users may enter, and one of them."""
+
+    root: Path
+    user: Ordinary
+
+    def up(self, work: Work, **settings: object) -> Up:
+        """Make ``ostci up`` of root, in an ``/etc`` where the user has an account."""
+        return _Known(self, work=work, **{"worker-user": NAME, "runs": 1, **settings})
+
+
+class _Known(Up):
+    def __init__(self, yard: Yard, **kwargs: object) -> None:
+        self.yard = yard
+        super().__init__(yard.root, **kwargs)  # type: ignore[arg-type]
+
+    def argv(self, *words: str) -> list[str]:
+        return self.yard.user.known_to(super().argv(*words))
+
+
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    with ordinary_user() as user:
+        root = Path(tempfile.mkdtemp(prefix="ostci-yard-", dir="/tmp"))
+        root.chmod(0o755)
+        try:
+            yield Yard(root, user)
+        finally:
+            shutil.rmtree(root)
+
+
+def uids_below(pid: int) -> set[int]:
+    """Tell whose the processes below one are."""
+    found = set()
+    for child, _ in descendants(pid):
+        try:
+            found.add(Path(f"/proc/{child}").stat().st_uid)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def secrets_of(up: Up) -> list[Path]:
+    """List what is the master's alone: keys, secrets, both databases."""
+    folders = (up.root / "keys", up.home / "master")
+    inside = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    # A lock's file says who holds it, for all who would have it.
+    databases = [path for path in up.root.glob("ledger.sqlite*") if path.suffix != ".lock"]
+    found = [*inside, *databases]
+    told = {path.name for path in found}
+    assert told >= {"ledger.sqlite", "state.sqlite", "worker", "worker-local", "pubring.kbx"}, told
+    return found
+
+
+def test_what_builds_is_another_user_who_reads_no_key_and_no_secret(yard: Yard) -> None:
+    work = Cheap(yard.root, one=0.0)
+    work.ostci("key")  # makes one
+    with yard.up(work, poll=1, reconcile=1, slots=1) as up:
+        up.wait(lambda: bool(up.ledger.pushes.heads()), "the repository was seen")
+        work.change("one", after_s=60.0)
+        up.wait(lambda: "compile …" in log_of_builder(up), "it builds")
+        assert uids_below(up.pid_of("builder")) == {USER}
+        (place,) = (up.home / "builder" / "work" / "tmp").glob("*/build-*")
+        assert place.stat().st_uid == USER
+        for path in secrets_of(up):
+            done = yard.user.run(["cat", path])
+            assert (done.returncode, done.stdout) == (1, ""), path
+            assert "Permission denied" in done.stderr
+        for name in ("repo", "archive", "runs", "mirrors", "cache"):
+            assert yard.user.run(["touch", up.root / name / "x"]).returncode == 1, name
+        assert up.process is not None
+        work.wake(up.process)
+        (push,) = up.wait_ended(*up.ledger.pushes.newest(1))
+        builds = up.builds("component/one")
+        assert [build["word"] for build in builds] == ["success"], up.logs(builds[0])
+        assert names(builds) == ["away-local-1"]
+    (made,) = WorkerBook(work.house().workdir).read("local").made
+    assert (made.component, made.run) == ("one", push.run)
+    assert work.line() == [push.run]
+
+
+def log_of_builder(up: Up) -> str:
+    """Tell the logs of the runs as the worker has them."""
+    paths = (up.home / "builder" / "work" / "runs").rglob("log.txt")
+    return "\n".join(path.read_text() for path in paths)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("nobody-of-this-name", "there is no account"), ("root", "root is who the master runs as")],
+)
+def test_an_account_that_cannot_be_taken_is_told_before_anything_starts(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    work = Cheap(tmp_path)
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write(f'[master]\nworker-user = "{name}"\n')
+    said = run_ostci(work.root, "up", "--port", "0", "--worker-port", "0", code=2)
+    assert words in said.err and "useradd" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_who_cannot_run_ostci_is_told_before_anything_starts(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    work = Cheap(tmp_path)
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write('[master]\nworker-user = "nobody"\n')
+    said = run_ostci(work.root, "up", "--port", "0", "--worker-port", "0", code=3)
+    assert "user nobody cannot run ostci here" in said.err
+
+
+@pytest.mark.full
+@pytest.mark.vm
+def test_a_tree_that_another_user_booted_is_promoted(yard: Yard) -> None:
+    work = small_tiny(yard.root)
+    with yard.up(work, poll=2, reconcile=2, slots=2) as up:
+        up.wait(lambda: bool(up.ledger.pushes.heads()), "all repositories were seen")
+        work.push(work.story.change)
+        up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
+        (done,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)
+        (suite,) = up.builds("suite/x86_64-runtime/smoke")
+        assert suite["word"] == "success", up.logs(suite)
+        assert names([suite])[0].startswith("away-local-")
+        assert (done.state, done.message) == (PushState.DONE, "")
+    assert set(work.heads()) == {"tiny/buildmaster/x86_64-runtime"}
+    work.check_whole()
