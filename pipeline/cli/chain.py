@@ -29,10 +29,10 @@ from pipeline.words.errors import BadInput, Ending, Failed, Trouble
 from pipeline.words.gate import GateResult
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
-from pipeline.words.manifest_text import target_of
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 

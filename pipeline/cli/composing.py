@@ -8,13 +8,13 @@ from pipeline.cli.passage import Passage
 from pipeline.cli.results import Resolved, Trees
 from pipeline.cli.turns import turn
 from pipeline.stages import base as base_stage
-from pipeline.stages import build as build_stage
 from pipeline.stages import compose as compose_stage
+from pipeline.stages.building.request import BuildResult
 from pipeline.words.errors import BadInput, Failed
 from pipeline.words.manifest import Manifest, OnFailed, Target
-from pipeline.words.manifest_text import target_of
 from pipeline.words.records import from_json
 from pipeline.words.refs import Commit, Part
+from pipeline.words.targets import target_of
 from pipeline.words.tree import Tree
 
 
@@ -22,7 +22,7 @@ def compose(passage: Passage, *, targets: Sequence[str] = (), wait_s: float | No
     """Make the trees of the targets that were named, or of all, when it is this run's turn."""
     with passage.stage("compose"):
         manifest = passage.manifest
-        result = passage.read("build", build_stage.BuildResult)
+        result = passage.read("build", BuildResult)
         whole = not result.failed and not result.blocked
         if not whole and manifest.on_failed is not OnFailed.LAST_GOOD:
             raise Failed(

@@ -32,6 +32,11 @@ def _watch(parser: Parser) -> None:
     parser.add_argument(
         "--every", type=float, default=60.0, metavar="SECONDS", help="how long a round takes"
     )
+    parser.add_argument(
+        "--no-branches",
+        action="store_true",
+        help="look at manifest and base alone; a master asks for branches itself",
+    )
     json_option(parser)
 
 

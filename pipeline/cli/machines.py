@@ -20,9 +20,9 @@ from pipeline.ports.workdir import RunDir
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
-from pipeline.words.manifest_targets import target_of
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, buildmaster_ref, tree_of_ref
+from pipeline.words.targets import target_of
 
 _LEAST_MEMORY = 64
 """MiB."""

@@ -19,7 +19,7 @@ from pipeline.ports.base_facts import earlier_names, read_base_facts
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir, Workdir
-from pipeline.words import quick
+from pipeline.words import records
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Base, Manifest
 from pipeline.words.plan import Plan, plan
@@ -53,7 +53,7 @@ def plan_of(workdir: Workdir, version: str | None, *, log: Log) -> Plan:
             f"run {run.version} was never resolved",
             hint=f"ostci -C {workdir.root} resolve --run {run.version}",
         )
-    snapshot = quick.from_json(Snapshot, path.read_bytes(), where=str(path))
+    snapshot = records.from_json(Snapshot, path.read_bytes(), where=str(path))
     arch = this_arch(snapshot.manifest)
     repo = Repo(workdir.repo, log=log)
     commit = _buildroot_base(run, repo, snapshot.manifest, arch, workdir.root)

@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.cli import chain, push_line, try_push
+from pipeline.cli import chain, push_line
 from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot, newest_of_line
 from pipeline.cli.open import open_house, open_with_sink
 from pipeline.cli.record import read_record
 from pipeline.cli.repair import locked
 from pipeline.cli.terminal import live
-from pipeline.cli.trying import check_names
 from pipeline.ports.kept_manifests import keep_manifest
 from pipeline.ports.ledger_pushes import PushLedger
 from pipeline.ports.workdir import RunDir
@@ -36,9 +35,14 @@ def do_resolve_push(options: argparse.Namespace) -> int:
     what = f"ostci resolve --push {options.push}"
     with live(sink), locked(house, what, wait_s=options.wait or 0.0):
         wait_s = max(options.wait or 0.0, push_line.WAIT_S)
-        taken = try_push.taken(house, options.push, wait_s=wait_s)
+        push = house.ledger.pushes.get(options.push)
+        if push.is_try:
+            from pipeline.cli.try_push import resolve_try
+
+            taken = resolve_try(house, push)
+        else:
+            taken = push_line.resolve_push(house, push.id, wait_s=wait_s)
         if options.json:
-            push = house.ledger.pushes.get(options.push)
             told = {"push": push.id, "run": taken.run.version, "snapshot": _snapshot(taken.run)}
             print(json.dumps(told, indent=2))
         if taken.error is not None:
@@ -55,6 +59,8 @@ def _snapshot(run: RunDir) -> str:
 
 def do_push(options: argparse.Namespace) -> int:
     """Record a push."""
+    from pipeline.cli.trying import check_names
+
     house, sink = open_with_sink(options)
     with live(sink):
         made = new_push(house, options.component, options.after)

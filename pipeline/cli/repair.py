@@ -7,32 +7,34 @@ process left is mended while others go on: its runs are those whose lock nobody 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pipeline.cli.house import House
 from pipeline.cli.record import MENDED, mended, note_ending, read_record, records, write_record
 from pipeline.ports import presence
-from pipeline.ports.files import Held, lock, remove_tree
+from pipeline.ports.files import Held, lock, remove_tree, write_text
 from pipeline.ports.ledger_place import may_be_there
 from pipeline.ports.ledger_rows import RunRow
 from pipeline.ports.workdir import RunDir
 from pipeline.words.run import RunEnding, RunRecord
 
 _MENDING_S = 900.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @contextmanager
-def locked(house: House, what: str, *, wait_s: float) -> Iterator[None]:
+def locked(house: House, what: str, *, wait_s: float, part: bool = False) -> Iterator[None]:
     """Be one of those that change a work directory; first mend what a killed one left.
 
-    ``house.tmp`` is a directory of one's own meanwhile. Raises Held where somebody has the work
-    directory for himself for longer than ``wait_s``.
+    ``house.tmp`` is a directory of one's own meanwhile. ``part``: see ``repair``. Raises Held where
+    somebody has the work directory for himself for longer than ``wait_s``.
     """
     house.workdir.make()
     with (
         lock(house.workdir.lock("work"), what=what, wait_s=wait_s, shared=True),
         presence.present(house.workdir.tmp, what) as house.tmp,
     ):
-        repair(house)
+        repair(house, part=part)
         yield
 
 
@@ -54,15 +56,23 @@ def alone(house: House, what: str, *, wait_s: float) -> Iterator[None]:
         yield
 
 
-def repair(house: House) -> None:
-    """Mend what killed processes left; nothing is to be mended while none was killed."""
+def repair(house: House, *, part: bool = False) -> None:
+    """Mend what killed processes left.
+
+    Whoever is alone looks at all of it, and at what people moved by hand. Who does just a ``part``
+    of a stage, of which a run may have hundreds, looks where somebody was killed, or where nobody
+    has looked since the machine came up: what it had written of those may be lost.
+    """
     with lock(house.workdir.lock("repair"), what="putting things right", wait_s=_MENDING_S):
         found = presence.look(house.workdir.tmp, but=house.tmp)
-        if found.here and not found.killed:
+        mark, now = house.workdir.mended, _BOOT.read_text()
+        is_done = part and mark.is_file() and mark.read_text() == now
+        if not found.killed and (found.here or is_done):
             return
         mend_all(house)
         for path in found.killed:
             remove_tree(path)  # last: while it is there, the next start looks, too
+        write_text(mark, now)
 
 
 def mend_all(house: House) -> None:

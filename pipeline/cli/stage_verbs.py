@@ -41,10 +41,11 @@ def do_base(options: Options) -> int:
 def do_resolve(options: Options) -> int:
     """Pin every source, or make the run of a push."""
     from pipeline.cli import chain, push_verbs
-    from pipeline.cli.runs import parse_overrides
 
     if options.push is not None:
         return push_verbs.do_resolve_push(options)
+    from pipeline.cli.runs import parse_overrides
+
     named = {"all": None, "none": frozenset[str]()}
     fetch = named.get(options.fetch, frozenset(options.fetch.split(",")))
     overrides = parse_overrides(options.override)
@@ -138,7 +139,8 @@ def _do(
     """
     house, sink = open_with_sink(options)
     what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
-    with live(sink), locked(house, what, wait_s=options.wait or 0.0), ExitStack() as stack:
+    here = locked(house, what, wait_s=options.wait or 0.0, part=bool(share))
+    with live(sink), here, ExitStack() as stack:
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:
             with file_sink(run.log) as file, house.log.also(file):

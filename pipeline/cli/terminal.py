@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO
 
 from pipeline.ports.log import Level, Line, plain_text
+
+if TYPE_CHECKING:  # a terminal's library is loaded where there is a terminal
+    from rich.console import Console
+    from rich.text import Text
 
 _STILL_S = 30.0
 _STYLES = {Level.DETAIL: "dim", Level.WARNING: "yellow", Level.ERROR: "bold red"}
@@ -55,36 +56,47 @@ class TerminalSink:
     """Lines for a person: facts and worse; details too when ``verbose``."""
 
     def __init__(self, out: TextIO, *, verbose: bool = False) -> None:
-        self._console = Console(file=out, highlight=False, soft_wrap=True, markup=False)
+        self._out = out
         self._least = Level.DETAIL if verbose else Level.FACT
         self.running = Running()
+        self.is_terminal = out.isatty()
+        """Whether somebody sees this as it comes."""
 
-    @property
-    def is_terminal(self) -> bool:
-        """Tell whether somebody sees this as it comes."""
-        return self._console.is_terminal
-
-    @property
-    def console(self) -> Console:
+    @cached_property
+    def console(self) -> "Console":
         """What to print through while ``live`` shows its line."""
-        return self._console
+        from rich.console import Console
+
+        return Console(file=self._out, highlight=False, soft_wrap=True, markup=False)
 
     def write(self, line: Line) -> None:
         """Show the line; a step that begins on a terminal only joins the ones at the bottom."""
         self.running.note(line)
         if line.level < self._least or (line.began and self.is_terminal):
             return
+        if not self.is_terminal:
+            self.print_plain(plain_text(line))
+            return
+        from rich.text import Text
+
         style = "red" if line.failed else _STYLES.get(line.level, "")
         if line.ended_s is not None and not line.failed:
             style = "green" if line.depth == 0 else ""
-        self._console.print(Text(plain_text(line), style=style))
+        self.console.print(Text(plain_text(line), style=style))
+
+    def print_plain(self, text: str) -> None:
+        """Write a line as it is; several threads may."""
+        self._out.write(text + "\n")
+        self._out.flush()
 
 
 class _Bottom:
     def __init__(self, running: Running) -> None:
         self._running = running
 
-    def __rich__(self) -> Text:
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
         texts = self._running.texts()
         return Text(" · ".join(texts), style="cyan", no_wrap=True, overflow="ellipsis")
 
@@ -97,6 +109,8 @@ def live(sink: TerminalSink, *, still_s: float = _STILL_S) -> Iterator[None]:
     may stop what has said nothing for long.
     """
     if sink.is_terminal:
+        from rich.live import Live
+
         bottom = _Bottom(sink.running)
         with Live(bottom, console=sink.console, refresh_per_second=4, transient=True):
             yield
@@ -114,7 +128,7 @@ def live(sink: TerminalSink, *, still_s: float = _STILL_S) -> Iterator[None]:
 def _tell_still(sink: TerminalSink, done: threading.Event, still_s: float) -> None:
     while not done.wait(still_s):
         for text in sink.running.texts(1):
-            sink.console.print(Text(f"… still {text}"))
+            sink.print_plain(f"… still {text}")
 
 
 def size_text(size: float) -> str:

@@ -11,7 +11,7 @@ from pipeline.cli.house import House
 from pipeline.cli.results import Trees
 from pipeline.words.errors import BadInput
 from pipeline.words.findings import one_of
-from pipeline.words.quick import from_json
+from pipeline.words.records import from_json
 from pipeline.words.refs import Commit, compose_ref, is_commit
 from pipeline.words.snapshot import Snapshot
 

@@ -44,7 +44,7 @@ def do_watch(options: argparse.Namespace) -> int:
     with live(sink):
         while True:
             began = time.monotonic()
-            found, manifest = look(house, manifest)
+            found, manifest = look(house, manifest, branches=not options.no_branches)
             if options.json:
                 print(json.dumps(_plain(found)), flush=True)
             if options.once:
@@ -58,7 +58,9 @@ def do_watch(options: argparse.Namespace) -> int:
             house = House(find_root(options.workdir), log=Log(sink))
 
 
-def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manifest]:
+def look(
+    house: House, last_good: Manifest | None = None, *, branches: bool = True
+) -> tuple[Round, Manifest]:
     """Look once; tells also the manifest to go by when the next round finds a broken one.
 
     Without any that was good, the one of the newest run stays in force; raises BadInput where
@@ -95,7 +97,9 @@ def look(house: House, last_good: Manifest | None = None) -> tuple[Round, Manife
     except Ending as error:
         problems[BASE] = error
         house.log.warning(str(error), about=BASE)
-    request = watch_stage.WatchRequest(manifest=manifest, jobs=max(8, house.settings.jobs * 2))
+    jobs = max(8, house.settings.jobs * 2)
+    urls = None if branches else frozenset[str]()
+    request = watch_stage.WatchRequest(manifest=manifest, urls=urls, jobs=jobs)
     found = watch_stage.watch(request, mirrors=house.mirrors, ledger=house.ledger, log=house.log)
     _cancel(house, found.given_up)
     for head in found.gone:

@@ -22,8 +22,8 @@ from pipeline.ports.ledger import Ledger
 from pipeline.words.errors import BadInput
 from pipeline.words.findings import one_of
 from pipeline.words.manifest import Manifest, SourceKind
-from pipeline.words.manifest_text import target_of
 from pipeline.words.push import NewPush, Push, Via
+from pipeline.words.targets import target_of
 from pipeline.words.wish import Wish, parse_pairs, replacement_of
 
 _NAMES = r"^[A-Za-z0-9_+@./:=, -]*$"

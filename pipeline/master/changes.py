@@ -4,7 +4,8 @@
 A round compares where the branches are with what the ledger knows. Only what has moved goes on to
 the stage ``watch``, which fetches, and records pushes and heads in one transaction: a master's
 pushes and a laptop's are made by the same code. The reconciler then starts what is new. A hook
-means a look at one repository at once.
+means a look at one repository at once; what it names of a burst is a push of its own
+(``words/named``).
 """
 
 import random
@@ -23,6 +24,7 @@ from pipeline.master.looking import Looked, Looking, Memory, Recorded, Seen, is_
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
+from pipeline.words.named import Hooks, Named
 from pipeline.words.push import MANIFEST, Via
 from pipeline.words.request import Told
 from pipeline.words.watch import Asked, due_urls, failed
@@ -40,9 +42,15 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._asked: dict[str, Asked] = {}
         self._poked: set[str] = set()
+        self._hooks = Hooks()
+        # A round may take as long as its slowest server: hooks do not wait for it.
         self._told: dict[tuple[str, str], Told] = {}
         self._lock = defer.DeferredLock()
+        self._poking = defer.DeferredLock()
+        self._seeing = defer.DeferredLock()
+        self._again: dict[str, Any] = {}
         self._pool: ThreadPool | None = None
+        self._hook_pool: ThreadPool | None = None
         self._problem = ""
         self._all_due = 0.0
         super().__init__(*args, **kwargs)
@@ -58,8 +66,9 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     @defer.inlineCallbacks
     def activate(self) -> Any:
         """Begin to watch."""
-        self._pool = ThreadPool(0, _AT_ONCE, name="watch")
+        self._pool, self._hook_pool = (ThreadPool(0, _AT_ONCE, name="watch") for _ in range(2))
         self._pool.start()
+        self._hook_pool.start()
         yield super().activate()
         # Chance delays rounds, not the first: pushes may have come while the master was away.
         self.doPoll()
@@ -68,17 +77,22 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def deactivate(self) -> Any:
         """Stop watching, when what goes on is over."""
         yield super().deactivate()
-        yield self._lock.run(defer.succeed, None)
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            yield threads.deferToThread(pool.stop)
+        for call in self._again.values():
+            call.cancel()
+        self._again.clear()
+        for lock in (self._lock, self._poking):
+            yield lock.run(defer.succeed, None)
+        pools, self._pool, self._hook_pool = (self._pool, self._hook_pool), None, None
+        for pool in pools:
+            if pool is not None:
+                yield threads.deferToThread(pool.stop)
 
     @defer.inlineCallbacks
     def poll(self) -> Any:
         """Look at everything."""
         if self._is_over():
             return
-        seen: Seen = yield self._lock.run(self._see)
+        seen: Seen = yield self._see()
         # Once in a while, and with a new manifest, the command looks that sees base and manifest.
         # It may take long, and hooks are followed meanwhile.
         if seen.changed or time.monotonic() >= self._all_due:
@@ -93,7 +107,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         except Ending as error:
             log.msg(f"ostci watch --once: {error}")
             return
-        yield self._lock.run(self._looking.recorded, seen)
+        yield self._seeing.run(self._looking.recorded, seen)
         if wrong:
             log.msg(f"ostci watch --once: {wrong}")
 
@@ -102,7 +116,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
 
     @defer.inlineCallbacks
     def _see(self) -> Any:
-        seen: Seen = yield threads.deferToThread(self._looking.see)
+        seen: Seen = yield self._seeing.run(threads.deferToThread, self._looking.see)
         if seen.problem != self._problem:
             self._problem = seen.problem
             log.msg(seen.problem or "the manifest is good again")
@@ -121,23 +135,30 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             files=[],
         )
 
-    def poke(self, urls: Iterable[str], told: Told | None = None) -> None:
+    def poke(
+        self, urls: Iterable[str], *, named: Named | None = None, told: Told | None = None
+    ) -> None:
         """Look soon at the repositories that these addresses are of; others are not ours.
 
-        What is ``told`` of a merge request is noted before the look.
+        The push that was ``named``, and what was ``told`` of a merge request, are noted first.
         """
         places = {place_of_repository(url) for url in urls}
-        for place in places if told is not None else ():
-            assert told is not None
-            before = self._told.get((place, told.ref))
-            if before is None or before.when <= told.when:
-                self._told[place, told.ref] = told
+        for place in places:
+            if named is not None:
+                self._hooks.note(place, named, time.monotonic())
+            if told is not None:
+                before = self._told.get((place, told.ref))
+                if before is None or before.when <= told.when:
+                    self._told[place, told.ref] = told
+        self._poke(places)
+
+    def _poke(self, places: set[str]) -> None:
         if self._pool is None:
             return  # the first round looks at everything
         idle = not self._poked
         self._poked |= places
         if idle and places:
-            looking: Any = self._lock.run(self._look_at_poked)
+            looking: Any = self._poking.run(self._look_at_poked)
             looking.addErrback(log.err, "after a hook")
 
     def _look_at_poked(self) -> Any:
@@ -149,29 +170,65 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def _look(self, places: set[str] | None) -> Any:
         if self._is_over():
             return
+        # What is named from here on is of the next look: pushes are in the order of their hooks.
+        until = self._hooks.count
         seen: Seen = yield self._see()
         urls = sorted(seen.branches)
         if places is None:
+            self._hooks.keep([place_of_repository(url) for url in urls])
             urls = list(due_urls(urls, self._asked, time.monotonic()))
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
             urls = [url for url in urls if place_of_repository(url) in places]
         is_told = yield self._note_told(seen)
-        looked = yield self._ask(urls, seen)
+        pool = self._pool if places is None else self._hook_pool
+        looked = yield self._ask(pool, urls, seen)
         memory: Memory = yield self._book.ask(recall)
         moved = frozenset(url for url, one in looked.items() if is_news(url, one, seen, memory))
         if moved:
-            via = Via.POLL if places is None else Via.HOOK
-            record = partial(self._looking.record, urls=moved, via=via)
-            recorded: Recorded = yield self._book.ask(record)
-            for url, error in recorded.problems.items():
-                log.msg(f"{url}: {error}")
-            for push in recorded.refused:
-                yield self._show(push.message, project=push.component, repository=push.url)
+            yield self._record(moved, Via.POLL if places is None else Via.HOOK, until)
         if moved or is_told or places is None:
             reconciler = self.master.service_manager.namedServices.get(RECONCILER)
             if reconciler is not None:
-                yield reconciler.look()
+                # How long that takes keeps no hook waiting.
+                reconciler.look()
+
+    @defer.inlineCallbacks
+    def _record(self, moved: frozenset[str], via: Via, until: int) -> Any:
+        now = time.monotonic()
+        places = {url: place_of_repository(url) for url in sorted(moved)}
+        awaited = {url for url, place in places.items() if self._hooks.is_awaited(place, now)}
+        named = {url: self._hooks.named(place, until) for url, place in places.items()}
+        record = partial(
+            self._looking.record, urls=moved, via=via, named=named, awaited=frozenset(awaited)
+        )
+        found: Recorded = yield self._book.ask(record)
+        for url, error in found.problems.items():
+            log.msg(f"{url}: {error}")
+        for push in found.refused:
+            yield self._show(push.message, project=push.component, repository=push.url)
+        for url, place in places.items():
+            if url in found.problems:
+                continue
+            done = [push.after for push in found.pushes if push.url == url]
+            held = {head.branch: at for head, at in found.held.items() if head.url == url}
+            wait_s = self._hooks.looked(place, done, held, time.monotonic())
+            if wait_s:
+                self._look_later(place, wait_s)
+
+    def _look_later(self, place: str, wait_s: float) -> None:
+        """Look again when no hook is waited for any more, unless one comes and all is there."""
+        from twisted.internet import reactor
+
+        if place in self._again or self._pool is None:
+            return
+
+        def look() -> None:
+            del self._again[place]
+            self._poke({place})
+
+        later: Any = reactor
+        self._again[place] = later.callLater(wait_s, look)
 
     @defer.inlineCallbacks
     def _note_told(self, seen: Seen) -> Any:
@@ -188,10 +245,9 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         return bool(notes)
 
     @defer.inlineCallbacks
-    def _ask(self, urls: Iterable[str], seen: Seen) -> Any:
+    def _ask(self, pool: ThreadPool | None, urls: Iterable[str], seen: Seen) -> Any:
         from twisted.internet import reactor
 
-        pool = self._pool
         assert pool is not None
         asked = {
             url: threads.deferToThreadPool(

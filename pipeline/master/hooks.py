@@ -13,7 +13,7 @@ from twisted.python import log
 from twisted.web import server
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import MOST_BYTES, is_signed, read_body, urls_of
+from pipeline.words.hook import MOST_BYTES, is_signed, named_of, read_body, urls_of
 from pipeline.words.hook_request import told_of
 
 SOURCE = "manifest"
@@ -48,7 +48,7 @@ class Hint(BaseHookHandler):
             raise ValueError(str(error)) from error
         source = self.master.change_svc.namedServices.get(SOURCE)
         if source is not None:
-            source.poke(urls_of(found), told_of(kind, found))
+            source.poke(urls_of(found), named=named_of(found), told=told_of(kind, found))
         return defer.succeed(([], None))
 
 

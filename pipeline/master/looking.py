@@ -3,7 +3,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.ports import process
@@ -19,7 +19,8 @@ from pipeline.stages import watch
 from pipeline.words.errors import BadInput, Ending, Trouble
 from pipeline.words.manifest import DEBIAN_SUITE, Manifest
 from pipeline.words.manifest_text import read_manifest
-from pipeline.words.push import Push, PushState, Via, heads_of
+from pipeline.words.named import Named
+from pipeline.words.push import Head, Push, PushState, Via, heads_of
 from pipeline.words.request import Follower, Known, Told, find, followers_of, takes_all, words_of
 from pipeline.words.watch import is_news as heads_are_news
 
@@ -51,10 +52,15 @@ class Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What is wrong with servers, by URL, and pushes of which nothing can be made."""
+    """What is wrong with servers, by URL, and pushes of which nothing can be made.
+
+    ``held``: see ``watch.WatchResult``.
+    """
 
     problems: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[Push, ...] = ()
+    pushes: tuple[Push, ...] = ()
+    held: Mapping[Head, str] = field(default_factory=dict)
 
 
 class Looking:
@@ -118,19 +124,30 @@ class Looking:
         except Ending as error:
             return Looked(error=str(error))
 
-    def record(self, ledger: Ledger, urls: frozenset[str], via: Via) -> Recorded:
-        """Fetch what moved there and record the pushes."""
+    def record(
+        self,
+        ledger: Ledger,
+        urls: frozenset[str],
+        via: Via,
+        named: Mapping[str, Sequence[Named]],
+        awaited: frozenset[str],
+    ) -> Recorded:
+        """Fetch what moved there and record the pushes; see ``watch.WatchRequest``."""
         manifest = self._manifest
         if manifest is None:
             return Recorded()
         suite = manifest.base.suite or DEBIAN_SUITE
         mirrors = Mirrors(self._settings.workdir.mirrors, log=self._log, suite=suite)
-        request = watch.WatchRequest(manifest=manifest, urls=urls, via=via)
+        request = watch.WatchRequest(
+            manifest=manifest, urls=urls, via=via, named=named, awaited=awaited
+        )
         found = watch.watch(request, mirrors=mirrors, ledger=ledger, log=self._log)
         watch.supersede(ledger.pushes, manifest.queue_bound, log=self._log)
         return Recorded(
             problems={url: str(error) for url, error in found.problems.items()},
             refused=tuple(push for push in found.pushes if push.state is PushState.REFUSED),
+            pushes=found.pushes,
+            held=found.held,
         )
 
     def note_told(self, ledger: Ledger, notes: Iterable[tuple[str, Told]]) -> tuple[str, ...]:
@@ -152,11 +169,13 @@ class Looking:
         return tuple(said)
 
     def record_all(self) -> str:
-        """Have the manifest and the base looked at, too, by the command that people give.
+        """Have the manifest and the base looked at by the command that people give.
 
         Tells what it found wrong; raises Trouble where it recorded nothing at all.
         """
-        argv = ["ostci", "-C", str(self._settings.workdir.root), "watch", "--once", "--json"]
+        # Branches are asked by us, who know what hooks named of them.
+        words = ["watch", "--once", "--no-branches", "--json"]
+        argv = ["ostci", "-C", str(self._settings.workdir.root), *words]
         env = {**environment(), "PATH": self._settings.path}
         done = process.run(argv, log=self._log, env=env, deadline_s=_RECORD_S, ok=())
         last = "; ".join(done.error_text.splitlines()[-3:])

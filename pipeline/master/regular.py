@@ -50,7 +50,12 @@ class Regular(Booked):
 
     @defer.inlineCallbacks
     def look(self) -> Any:
-        """Look once, one look at a time; an error is told, and the next look tries again."""
+        """Look once, one look at a time; an error is told, and the next look tries again.
+
+        One that waits for its turn sees all that is there by then: no other waits behind it.
+        """
+        if self._lock.locked and self._lock.waiting:
+            return
         try:
             yield self._lock.run(self._look)
         except Exception as error:

@@ -9,13 +9,12 @@ from pipeline.master.children import Child
 from pipeline.ports.files import write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.manifest import OnFailed
-from pipeline.words.manifest_text import target_of
 from pipeline.words.plan import Kind
 from pipeline.words.push import Push
-from pipeline.words.quick import from_json
-from pipeline.words.records import to_json
+from pipeline.words.records import from_json, to_json
 from pipeline.words.run import BUILDS, Builds, RunRecord
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.targets import target_of
 from pipeline.words.wish import Trial, Wish
 
 

@@ -13,7 +13,7 @@ from pipeline.ports.ostree import Dir, Repo, dump_metadata
 from pipeline.words.errors import Trouble
 from pipeline.words.keys import BaseFacts, base_facts
 from pipeline.words.names import interface_name
-from pipeline.words.quick import from_json
+from pipeline.words.records import from_json
 from pipeline.words.refs import Commit
 
 BASE_KEY = "ostci.base"

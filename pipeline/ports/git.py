@@ -13,16 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pipeline.ports import work_copy
-from pipeline.ports.debsource import DebianSources
 from pipeline.ports.files import lock
 from pipeline.ports.git_commands import Git
 from pipeline.ports.git_fetch import fetch_revision, make_bare, update
 from pipeline.ports.git_known import recalled
 from pipeline.ports.git_revision import find_revision, read_commit, read_submodules
-from pipeline.ports.imports import import_archive
 from pipeline.ports.log import Log
 from pipeline.ports.submodules import Submodule
 from pipeline.words.errors import Failed, Trouble
@@ -30,6 +30,9 @@ from pipeline.words.manifest import Source, SourceKind
 from pipeline.words.mirror_names import absolute_url, mirror_place
 from pipeline.words.refs import Revision, is_revision
 from pipeline.words.snapshot import Pin
+
+if TYPE_CHECKING:
+    from pipeline.ports.debsource import DebianSources
 
 _WAIT_S = 1800.0
 _MOST_SUBJECTS = 1000
@@ -69,10 +72,19 @@ class Mirrors:
         self.log = log
         self.git = Git(root, log=log)
         self._downloads = downloads or root / "downloads"
-        self._debian = DebianSources(
-            root / "debian",
-            suite=suite,
-            mirrors=debian_mirrors,
+        self._suite = suite
+        self._debian_mirrors = debian_mirrors
+        self._between: dict[tuple[Path, Revision, Revision], list[GitCommit]] = {}
+
+    @cached_property
+    def _debian(self) -> "DebianSources":
+        # What downloads takes a while to load, and most commands fetch nothing.
+        from pipeline.ports.debsource import DebianSources
+
+        return DebianSources(
+            self.root / "debian",
+            suite=self._suite,
+            mirrors=self._debian_mirrors,
             downloads=self._downloads,
             git=self.git,
         )
@@ -91,6 +103,8 @@ class Mirrors:
         elif source.kind is SourceKind.DEBIAN:
             self._debian.fetch(source.location, source.versions, max_age_s=max_age_s)
         elif source.kind in ARCHIVES:
+            from pipeline.ports.imports import import_archive
+
             mirror = self.path(source)
             with self._locked(mirror):
                 import_archive(source, mirror, downloads=self._downloads, git=self.git)
@@ -218,9 +232,18 @@ class Mirrors:
     def log_between(self, source: Source, old: Revision, new: Revision) -> list[GitCommit]:
         """List the git commits after ``old`` up to ``new``, newest first, at most 1,000.
 
-        Where no history leads from one to the other only ``new`` is told.
+        Where no history leads from one to the other only ``new`` is told. It is asked for more
+        than once of what is built, and never changes.
         """
         mirror = self._need(source)
+        key = (mirror, old, new)
+        if key not in self._between:
+            self._between[key] = self._log_between(source, mirror, old, new)
+        return self._between[key]
+
+    def _log_between(
+        self, source: Source, mirror: Path, old: Revision, new: Revision
+    ) -> list[GitCommit]:
         for one in (old, new):
             if not is_revision(one) or not self._has(mirror, one):
                 raise Failed(f"the mirror has no revision {one}", where=source.location)

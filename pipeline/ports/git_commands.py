@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.ports import process
 from pipeline.ports.files import write_text
 from pipeline.ports.log import Log
-from pipeline.words.manifest_sources import GIT_SCHEMES
+from pipeline.words.source_urls import GIT_SCHEMES
 
 SETTINGS = """\
 [safe]

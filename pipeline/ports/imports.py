@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from pipeline.ports.downloads import download
 from pipeline.ports.files import no_space, remove_tree
 from pipeline.ports.git_commands import IDENTITY, Git
 from pipeline.ports.unpacking import unpack
@@ -23,6 +22,8 @@ def import_archive(source: Source, mirror: Path, *, downloads: Path, git: Git) -
 
     Raises Failed for a wrong checksum or a bad archive, Trouble for a server that is not reached.
     """
+    from pipeline.ports.downloads import download  # which takes a while to load
+
     if (mirror / "HEAD").is_file():
         return
     file = download(source.location, source.checksum, downloads, log=git.log)

@@ -14,8 +14,7 @@ from pathlib import Path
 from pipeline.ports.ostree import Repo
 from pipeline.words.artifact import Artifact
 from pipeline.words.errors import Trouble
-from pipeline.words.quick import from_json
-from pipeline.words.records import to_json
+from pipeline.words.records import from_json, to_json
 from pipeline.words.refs import Commit, Key, Part
 
 METADATA_KEY = "ostci.artifact"

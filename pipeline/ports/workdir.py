@@ -101,6 +101,11 @@ class Workdir:
         """Name the file of a lock."""
         return self.root / "locks" / f"{name}.lock"
 
+    @property
+    def mended(self) -> Path:
+        """The mark that what was killed before is mended; it names the start of the machine."""
+        return self.root / "locks" / "mended"
+
     def make(self) -> None:
         """Make the directories that are missing; the key's is for its owner alone."""
         for path in (self.mirrors, self.runs, self.disks, self.cache, self.tmp):

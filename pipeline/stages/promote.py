@@ -258,7 +258,7 @@ def _target(manifest: Manifest, name: str) -> Target:
     try:
         return manifest.target(name)
     except KeyError:
-        from pipeline.words.manifest_text import target_of
+        from pipeline.words.targets import target_of
 
         return target_of(manifest, name)
 

@@ -9,7 +9,7 @@ alone: it is looked at again in the next round, and nothing was lost.
 import contextvars
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +25,13 @@ from pipeline.ports.log import Log
 from pipeline.stages.watching.requests import record_requests
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.manifest import Manifest, Source, SourceKind
+from pipeline.words.named import Named, way_from
 from pipeline.words.push import (
     BASE,
     GONE,
     MANIFEST,
     Head,
+    History,
     NewPush,
     Push,
     PushState,
@@ -45,11 +47,17 @@ from pipeline.words.watch import is_missed
 
 @dataclass(frozen=True, kw_only=True)
 class WatchRequest:
-    """``urls`` are the servers to ask; None is all. ``via`` is told of what is found."""
+    """``urls`` are the servers to ask; None is all. ``via`` is told of what is found.
+
+    ``named`` is what hooks named, by URL. Of the URLs in ``awaited`` more hooks may be under way:
+    what they have not named yet is left alone.
+    """
 
     manifest: Manifest
     urls: frozenset[str] | None = None
     via: Via = Via.POLL
+    named: Mapping[str, Sequence[Named]] = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
     jobs: int = 8
 
 
@@ -58,8 +66,8 @@ class WatchResult:
     """What a round found: pushes in push order, heads seen first, gone, and servers in trouble.
 
     Of a head that is gone there is a push, refused, in the round that misses it first. Given up
-    are tries of merge requests that moved on or are no more.
-    ``problems`` are by URL.
+    are tries of merge requests that moved on or are no more. ``held`` are heads that were left
+    alone, and where the ledger has them. ``problems`` are by URL.
     """
 
     pushes: tuple[Push, ...] = ()
@@ -67,6 +75,7 @@ class WatchResult:
     gone: tuple[Head, ...] = ()
     given_up: tuple[Push, ...] = ()
     problems: Mapping[str, Ending] = field(default_factory=dict)
+    held: Mapping[Head, str] = field(default_factory=dict)
 
 
 _Moved = tuple[Head, str, tuple[NewPush, ...]]
@@ -74,7 +83,7 @@ _Moved = tuple[Head, str, tuple[NewPush, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What one server said: where each head is, and what its move became.
+    """What one server said: where each head is, and what its move became, as far as not held.
 
     ``back`` were gone; ``requests`` are the heads of merge requests.
     """
@@ -82,6 +91,7 @@ class _Found:
     moved: tuple[_Moved, ...] = ()
     back: tuple[_Moved, ...] = ()
     gone: tuple[Head, ...] = ()
+    held: Mapping[Head, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,6 +107,8 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) 
     recorded: list[Push] = []
     baselines: list[Head] = []
     gone: list[Head] = []
+    held: dict[Head, str] = {}
+    waiting: list[tuple[int, NewPush]] = []
     given_up: list[Push] = []
     problems: dict[str, Ending] = {}
     with log.step(f"{len(by_url)} servers"), ThreadPoolExecutor(request.jobs) as pool:
@@ -122,13 +134,18 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) 
                 problems[first.url] = error
                 log.warning(str(error), about=first.component)
                 continue
+            held |= found.held
             for head in found.gone:
                 gone.append(head)
                 recorded += _note_gone(head, known, request.via, pushes)
             for head, revision, made in found.back:
                 recorded += pushes.note_back(head.url, head.branch, revision, made)
             for head, revision, made in found.moved:
-                recorded += pushes.note_head(head.url, head.branch, revision, made)
+                named = request.named.get(head.url, ())
+                if made and named:
+                    waiting += _numbered(made, named)
+                else:
+                    recorded += pushes.note_head(head.url, head.branch, revision, made)
                 if (head.url, head.branch) not in known:
                     baselines.append(head)
             if first.url in followers:
@@ -141,6 +158,9 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) 
                 )
                 recorded += one.begun
                 given_up += one.given_up
+    # Of several repositories the pushes are in the order in which their hooks came.
+    for _, new in sorted(waiting, key=lambda numbered: numbered[0]):
+        recorded += pushes.note_head(new.url, new.branch, new.after, [new])
     for push in sorted(recorded, key=lambda one: one.id):
         where = push.after[:12] or "gone"
         log.fact(f"push {push.id}: {push.before[:12]} → {where}", about=push.component)
@@ -150,7 +170,17 @@ def watch(request: WatchRequest, *, mirrors: Mirrors, ledger: Ledger, log: Log) 
         gone=tuple(gone),
         given_up=tuple(given_up),
         problems=problems,
+        held=held,
     )
+
+
+def _numbered(made: Sequence[NewPush], named: Sequence[Named]) -> Iterator[tuple[int, NewPush]]:
+    """Tell the place of each push among hooks; what none named goes with those before it."""
+    numbers = {one.after: one.number for one in named}
+    last = 0
+    for push in made:
+        last = max(last, numbers.get(push.after, last))
+        yield last, push
 
 
 def _ask(
@@ -168,6 +198,7 @@ def _ask(
     there = answer.heads
     moved: list[_Moved] = []
     back: list[_Moved] = []
+    held: dict[Head, str] = {}
     for head in heads:
         before, after = known.get((url, head.branch)), there.get(head.branch)
         is_back = (url, head.branch + GONE) in known
@@ -179,15 +210,42 @@ def _ask(
             source = Source(kind=SourceKind.GIT, location=url, revision=after)
             mirrors.fetch(source, max_age_s=time.monotonic() - began)
             history = read_history(mirrors.path(source), before, after, git=mirrors.git)
-            unit = request.manifest.unit
-            made = pushes_of(head, before, after, history, unit=unit, via=request.via)
+            made = _pushes(head, before, after, history, request, all_of_it=is_back)
+            at = made[-1].after if made else before
+            if at != after:
+                held[head] = at
+            if not made:
+                continue
         if is_back:
             made = made or (back_again(head, before, after, request.via),)
-        (back if is_back else moved).append((head, after, made))
+        (back if is_back else moved).append((head, made[-1].after if made else after, made))
     gone = tuple(
         head for head in heads if head.branch not in there and is_missed(url, head.branch, known)
     )
-    return _Found(moved=tuple(moved), back=tuple(back), gone=gone, requests=answer.requests)
+    return _Found(
+        moved=tuple(moved), back=tuple(back), gone=gone, held=held, requests=answer.requests
+    )
+
+
+def _pushes(
+    head: Head,
+    before: str,
+    after: str,
+    history: History,
+    request: WatchRequest,
+    *,
+    all_of_it: bool,
+) -> tuple[NewPush, ...]:
+    """Tell the pushes that a move became; where hooks are awaited, those that they lead to."""
+    unit = request.manifest.unit
+    named = [one for one in request.named.get(head.url, ()) if one.branch == head.branch]
+    ends = {revision for one in named for revision in (one.before, one.after)}
+    made = pushes_of(head, before, after, history, unit=unit, via=request.via, named=ends)
+    if all_of_it or head.url not in request.awaited or unit != "push":
+        return made
+    way = {*way_from(before, named)}
+    most = max((at for at, push in enumerate(made, 1) if push.after in way), default=0)
+    return made[:most]
 
 
 def _note_gone(

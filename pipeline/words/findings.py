@@ -6,9 +6,12 @@ One mistake is told once: what hangs on a value that is wrong already stays unto
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.words.errors import BadInput, Problem
-from pipeline.words.yaml_nodes import Document, Path
+
+if TYPE_CHECKING:  # a reader of YAML is not loaded for whoever wants no more than these words
+    from pipeline.words.yaml_nodes import Document, Path
 
 _LONGEST = 400
 """Characters of a message; what it quotes may be a whole text."""
@@ -26,7 +29,7 @@ class Wrong(ValueError):
 class Findings:
     """The problems and warnings of one document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: "Document") -> None:
         self.document = document
         self._problems = list(document.problems)
         self._warnings: list[Problem] = []
@@ -58,7 +61,7 @@ class Findings:
         """Tell whether something within what stands at a path was told to be wrong."""
         return any(wrong[: len(path)] == tuple(path) for wrong in self._wrong)
 
-    def leave_out(self, path: Path) -> None:
+    def leave_out(self, path: "Path") -> None:
         """Say that an entry was taken out of its list: those after it have moved up."""
         gone = self._left_out.setdefault(path[:-1], [])
         gone.append(_before(int(path[-1]), gone))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Push hooks of forges: is one signed by who knows the secret, and which repository is it of.
+"""Push hooks of forges: is one signed by who knows the secret, and which push is it of.
 
 What a hook says is a hint to look there, no more: a forged or repeated one can start nothing.
 """
@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from pipeline.words.errors import BadInput
+from pipeline.words.named import Named
+from pipeline.words.refs import is_revision
 
 Headers = Mapping[str, str]
 """Names are in lower case."""
@@ -20,6 +22,7 @@ MOST_BYTES = 1024**2
 """Of a hook's body."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SCP = re.compile(r"([^/:]+):(?!/)")
+_BRANCHES = "refs/heads/"
 _URL_KEYS = ("clone_url", "ssh_url", "git_url", "html_url", "git_http_url", "git_ssh_url", "url")
 
 
@@ -74,6 +77,18 @@ def urls_of(found: Mapping[str, Any]) -> tuple[str, ...]:
     Forges put them into ``repository`` (GitLab also into ``project``); a plain hook has ``url``.
     """
     return tuple(dict.fromkeys(_urls(found)))
+
+
+def named_of(found: Mapping[str, Any]) -> Named | None:
+    """Tell the push to a branch that a hook names, as all forges do; None where it names none."""
+    ref, before, after = (found.get(key) for key in ("ref", "before", "after"))
+    if not isinstance(ref, str) or not ref.startswith(_BRANCHES):
+        return None
+    if not isinstance(before, str) or not isinstance(after, str):
+        return None
+    if not is_revision(before) or not is_revision(after):
+        return None
+    return Named(branch=ref.removeprefix(_BRANCHES), before=before, after=after)
 
 
 def _urls(found: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pipeline.words.findings import Findings, Wrong, one_of
 from pipeline.words.manifest import Base, BaseKind
 from pipeline.words.manifest_schema import BaseKeys
-from pipeline.words.manifest_sources import Sources, absolute, check_url
+from pipeline.words.manifest_sources import Sources
+from pipeline.words.source_urls import absolute, check_url
 from pipeline.words.yaml_nodes import Path
 
 REPOSITORY_SCHEMES = ("https", "http", "file")

@@ -5,78 +5,26 @@ URLs end as arguments of git and others, so only what is listed here passes: git
 transports that run commands (``ext::``), and a word that begins with a dash is an option.
 """
 
-import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pipeline.words.findings import Findings, Wrong, did_you_mean, one_of
+from pipeline.words.findings import Findings, Wrong, one_of
 from pipeline.words.manifest import Source, SourceKind
 from pipeline.words.manifest_schema import ArchivePinKeys, PinKeys, SourceKeys, SourcesKeys
 from pipeline.words.manifest_values import parse_debian_version
 from pipeline.words.refs import is_revision
+from pipeline.words.source_urls import absolute, check_url
 from pipeline.words.yaml_nodes import Path
 
 KINDS = tuple(kind.value for kind in SourceKind)
 ARCHIVES = (SourceKind.TARBALL, SourceKind.ZIPFILE)
-GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
 FILE_SCHEMES = ("https", "http", "file")
 DEFAULT_BRANCH = "master"
 """The original's, for a source that names no branch, tag or revision."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/]*)(/.*)?")
-_HOST = re.compile(
-    r"([A-Za-z0-9_][A-Za-z0-9_.~-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?"
-)
-_SSH_SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9_~./].*")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _REVISION_NAME = re.compile(r"[A-Za-z0-9_][^\s:?*\[\\\x00-\x1f\x7f]*")
-
-
-def check_url(text: str, *, schemes: tuple[str, ...] = GIT_SCHEMES, relative_to: str = "") -> str:
-    """Let through a URL of the schemes, or a path; raises Wrong for anything else.
-
-    Paths are absolute or begin with ``./`` or ``../``; these are taken from ``relative_to``.
-    """
-    if text.startswith("-"):
-        raise Wrong(f"{text!r} would be read as an option", "a URL begins with https:// or so")
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise Wrong("a URL cannot have control characters")
-    if re.match(r"[A-Za-z0-9+.-]*::", text):
-        raise Wrong(f"{text!r} names a git transport that can run commands", _allowed(schemes))
-    if text.startswith(("/", "./", "../")):
-        return absolute(text, relative_to)
-    found = _URL.fullmatch(text)
-    if found:
-        return _checked(text, found, schemes)
-    if "ssh" in schemes and _SSH_SHORT.fullmatch(text):
-        return text
-    raise Wrong(f"{text!r} is neither a URL nor a path", f"{_allowed(schemes)}, or ./ for a path")
-
-
-def absolute(path: str, relative_to: str) -> str:
-    """Take a relative path from a directory, where one is known."""
-    return posixpath.normpath(posixpath.join(relative_to, path)) if relative_to else path
-
-
-def _checked(text: str, found: re.Match[str], schemes: tuple[str, ...]) -> str:
-    scheme, host, path = found[1].lower(), found[2], found[3] or ""
-    if scheme not in schemes:
-        near = did_you_mean(scheme, schemes)
-        raise Wrong(f"URLs with {scheme}:// are not let through", near or _allowed(schemes))
-    if scheme == "file":
-        if host not in ("", "localhost") or not path:
-            raise Wrong(f"{text!r} names no file of this machine", "write file:///path")
-        return text
-    if not _HOST.fullmatch(host):
-        raise Wrong(f"{host!r} is no host", f"{scheme}://HOST/PATH")
-    if re.search(r"\s", text):
-        raise Wrong(f"{text!r} has white space in it", "write %20")
-    return text
-
-
-def _allowed(schemes: tuple[str, ...]) -> str:
-    return "allowed are " + ", ".join(f"{scheme}://" for scheme in schemes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -274,13 +274,9 @@ def _smoke(keys: SmokeKeys, below: SmokeSpec) -> SmokeSpec:
     )
 
 
-def target_of(manifest: Manifest, name: str) -> Target:
-    """Find a target, or derive one: ``runtime+strace`` has that component too, ``+@group`` all
-    of a group. Raises BadInput with a suggestion where a part of the name is not known.
-    """
+def derive_target(manifest: Manifest, name: str) -> Target:
+    """Derive a target from others and more components; see ``targets.target_of``."""
     known = {target.name: target for target in manifest.targets}
-    if name in known:
-        return known[name]
     parts = name.split("+")
     # Names of targets and components can have a plus in them, too; the longest that is one wins.
     ends = range(len(parts), 0, -1)

@@ -30,11 +30,12 @@ from pipeline.words.manifest_base import REPOSITORY_SCHEMES, read_base
 from pipeline.words.manifest_components import Names, list_names, read_components
 from pipeline.words.manifest_schema import VERSION_KEY, ManifestKeys
 from pipeline.words.manifest_shape import read_keys
-from pipeline.words.manifest_sources import ARCHIVES, Sources, check_url
-from pipeline.words.manifest_targets import INSTALLED_TESTS, read_targets, selectable, target_of
+from pipeline.words.manifest_sources import ARCHIVES, Sources
+from pipeline.words.manifest_targets import INSTALLED_TESTS, read_targets, selectable
+from pipeline.words.source_urls import check_url
 from pipeline.words.yaml_nodes import Path, read_nodes
 
-__all__ = ["NeededFile", "Reading", "parse_manifest", "read_manifest", "target_of"]
+__all__ = ["NeededFile", "Reading", "parse_manifest", "read_manifest"]
 
 
 class NeededKind(StrEnum):

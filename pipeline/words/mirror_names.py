@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pipeline.words.errors import Failed
 from pipeline.words.findings import Wrong
-from pipeline.words.manifest_sources import check_url
+from pipeline.words.source_urls import check_url
 
 _ENDS = (".git", ".bare", ".lock", ".making")
 """What mirrors, and the files beside them, end in: no directory above a mirror does."""

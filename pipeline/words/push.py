@@ -4,7 +4,7 @@
 How heads are read and where pushes are kept is not known here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -170,42 +170,28 @@ def pushes_of(
     *,
     unit: str = "push",
     via: Via = Via.POLL,
+    named: Collection[str] = (),
 ) -> tuple[NewPush, ...]:
     """Tell what a head that was at ``before`` and is at ``after`` becomes.
 
     Nothing for one that was never seen (a baseline), is gone, or has not moved. With ``unit``
     ``commit`` each first-parent commit is a push of its own; a rewritten branch is one in any
     case, because what led to it was never the state of the branch. A tag that moves is rewritten,
-    wherever it goes.
+    wherever it goes. What hooks ``named`` was the state of the branch: of such commits each is a
+    push of its own, whatever the unit.
     """
     if before is None or after is None or before == after:
         return ()
     if head.is_tag:
         history = replace(history, rewritten=True)
-    if unit == "commit" and not history.rewritten and history.line:
-        return _one_each(head, before, history, via)
-    return (
-        NewPush(
-            component=head.component,
-            url=head.url,
-            branch=head.branch,
-            before=before,
-            after=after,
-            commits=history.all[-MOST_COMMITS:],
-            rewritten=history.rewritten,
-            via=via,
-            note=_note(history),
-        ),
-    )
-
-
-def _one_each(head: Head, before: str, history: History, via: Via) -> tuple[NewPush, ...]:
+    ends = {*named, after}
+    if unit == "commit" and not history.rewritten:
+        ends |= {*history.line}
     made: list[NewPush] = []
     commits: list[str] = []
-    line = set(history.line)
-    for commit in history.all or history.line:
+    for commit in history.all or history.line or (after,):
         commits.append(commit)
-        if commit not in line:
+        if commit not in ends:
             continue
         made.append(
             NewPush(
@@ -214,8 +200,9 @@ def _one_each(head: Head, before: str, history: History, via: Via) -> tuple[NewP
                 branch=head.branch,
                 before=before,
                 after=commit,
-                commits=tuple(commits[-MOST_COMMITS:]),
-                via=via,
+                commits=tuple(commits[-MOST_COMMITS:]) if history.all else (),
+                rewritten=history.rewritten and not made,
+                via=Via.HOOK if commit in named else via,
                 note="" if made else _note(history),
             )
         )

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.watching import Round, look
+from pipeline.stages.watch import WatchRequest, WatchResult
+from pipeline.stages.watch import watch as watch_stage
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.named import Named
 from pipeline.words.push import Push, PushState, Via
 from tests.town import Town
 
@@ -70,6 +73,64 @@ def test_each_commit_is_a_push_where_the_manifest_says_so(town: Town) -> None:
         (merge, (side, merge)),
     ]
     assert [push.before for push in found[1:]] == [one, two]
+
+
+def look_for(town: Town, *hooks: tuple[str, str, str], awaited: bool = True) -> WatchResult:
+    """Look at all repositories as a master does that was told of pushes by hooks, in this order."""
+    house = town.house()
+    named: dict[str, list[Named]] = {}
+    for number, (name, before, after) in enumerate(hooks, 1):
+        one = Named(branch="main", before=before, after=after, number=number)
+        named.setdefault(str(town.repos[name].path), []).append(one)
+    request = WatchRequest(
+        manifest=house.manifest, named=named, awaited=frozenset(named) if awaited else frozenset()
+    )
+    found = watch_stage(request, mirrors=house.mirrors, ledger=house.ledger, log=house.log)
+    house.ledger.close()
+    return found
+
+
+def test_pushes_that_hooks_named_are_in_the_order_of_hooks_though_all_are_there(town: Town) -> None:
+    watch(town)
+    at = {name: repo.git("rev-parse", "HEAD") for name, repo in town.repos.items()}
+    made = []
+    for number, name in enumerate(("png", "zlib", "png", "png", "zlib")):
+        town.repos[name].commit(f"beside {number}")
+        after = town.repos[name].commit(f"{number}")
+        made.append((name, at[name], after))
+        at[name] = after
+    found = look_for(town, *made)
+    assert told(found.pushes) == made
+    assert {push.via for push in found.pushes} == {Via.HOOK}
+    assert [len(push.commits) for push in found.pushes] == [2] * 5
+    assert not found.held
+    assert look_for(town, *made) == WatchResult(), "a hook that is sent again starts nothing"
+
+
+def test_what_no_hook_has_named_yet_is_left_alone_and_then_taken(town: Town) -> None:
+    watch(town)
+    repo = town.repos["zlib"]
+    start = repo.git("rev-parse", "HEAD")
+    one, two, three = (repo.commit(name) for name in ("one", "two", "three"))
+    found = look_for(town, ("zlib", start, one))
+    assert told(found.pushes) == [("zlib", start, one)]
+    assert list(found.held.values()) == [one]
+    # The hook of the second is lost: there is a push that ends where the third begins.
+    late = ("zlib", two, three)
+    assert look_for(town, late).pushes == ()
+    found = look_for(town, late, awaited=False)
+    assert told(found.pushes) == [("zlib", one, two), ("zlib", two, three)]
+    assert [push.via for push in found.pushes] == [Via.HOOK, Via.HOOK]
+
+
+def test_names_that_are_not_in_the_history_change_nothing(town: Town) -> None:
+    watch(town)
+    repo = town.repos["zlib"]
+    start = repo.git("rev-parse", "HEAD")
+    after = repo.commit("one")
+    forged = [("zlib", start, "f" * 40), ("zlib", "f" * 40, after), ("zlib", "e" * 40, "d" * 40)]
+    found = look_for(town, *forged)
+    assert told(found.pushes) == [("zlib", start, after)]
 
 
 def test_a_rewritten_branch_is_one_push_marked_so(town: Town) -> None:

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from pipeline.words.errors import BadInput
-from pipeline.words.hook import is_signed, place_of_repository, read_body, urls_of
+from pipeline.words.hook import is_signed, named_of, place_of_repository, read_body, urls_of
+from pipeline.words.named import Named
 
 SECRET = "correct horse"
 BODY = json.dumps({"repository": {"clone_url": "https://forge.example/a/zlib.git"}}).encode()
@@ -48,6 +49,27 @@ def test_the_repository_is_found_in_the_bodies_of_all_forges() -> None:
     assert urls_of(read_body(form, b"payload=%7B%22url%22%3A%22x%3A%2F%2Fy%22%7D")) == ("x://y",)
     assert urls_of(read_body(form, b'{"url": "x://y"}')) == ("x://y",)
     assert urls_of(read_body({}, b'{"repository": {"url": 7}}')) == ()
+
+
+def test_the_push_is_found_in_the_bodies_of_all_forges() -> None:
+    url, old, new = "https://forge.example/a/zlib.git", "a" * 40, "b" * 40
+    told = {"ref": "refs/heads/topic/x", "before": old, "after": new}
+    named = Named(branch="topic/x", before=old, after=new)
+    body = {**told, "repository": {"clone_url": url}}
+    assert (urls_of(body), named_of(body)) == ((url,), named)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"ref": "refs/tags/v1"}, {"ref": 7}, {"ref": "main"}, {"before": None}, {"after": []}),
+        *({"before": "--help"}, {"after": "main"}, {"after": "b" * 41}),
+    ],
+)
+def test_what_is_no_push_to_a_branch_is_just_a_repository(wrong: dict[str, object]) -> None:
+    told = {"url": "x://y", "ref": "refs/heads/main", "before": "a" * 40, "after": "b" * 40}
+    assert named_of(told) is not None
+    assert named_of({**told, **wrong}) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b"7"])

@@ -9,10 +9,11 @@ import pytest
 from pipeline.cli.manifest_commands import check
 from pipeline.words.closure import closures
 from pipeline.words.manifest import BaseKind, Manifest, SourceKind
-from pipeline.words.manifest_text import parse_manifest, target_of
-from pipeline.words.quick import from_json as quick_from_json
+from pipeline.words.manifest_text import parse_manifest
 from pipeline.words.records import from_json, to_json
+from pipeline.words.records import from_json as quick_from_json
 from pipeline.words.refs import Part
+from pipeline.words.targets import target_of
 
 PATH = Path(__file__).resolve().parents[1] / "data" / "gnome-continuous-manifest.json"
 

@@ -14,8 +14,8 @@ from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Manifest
 from pipeline.words.manifest_schema import ManifestKeys, keys_at, names_of
 from pipeline.words.manifest_text import parse_manifest
-from pipeline.words.quick import from_json as quick_from_json
 from pipeline.words.records import from_json, to_json
+from pipeline.words.records import from_json as quick_from_json
 from tests.manifests import SMALLEST
 
 PLACE = re.compile(r"m:[1-9][0-9]*:[1-9][0-9]*")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Manifest, Need, Target
-from pipeline.words.manifest_text import target_of
 from pipeline.words.refs import Part, name_of_part, ref_part
+from pipeline.words.targets import target_of
 from tests.manifests import messages_of, parsed, with_keys
 
 NAMES = ("zlib", "glib", "strace", "gdb", "libsigc++")

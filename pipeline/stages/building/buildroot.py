@@ -8,8 +8,9 @@ Kept in ``<cache>/buildroots`` by the hash of its commits; what nobody used late
 
 import hashlib
 import os
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ _VERSION = "1"
 _KEEP = 4
 """Buildroots that nobody uses: each costs a directory entry a file, and ext4 allows 65,000."""
 _WAIT_S = 900.0
+_OPTIONS = ("--user-mode", "--union", "--force-copy-zerosized")
+"""Empty files are equal, and a tree has hundreds: hardlinked they would soon reach the limit of
+ext4. What has reached it all the same is copied."""
+_NO_FIT = re.compile("Not a directory|Is a directory|File exists")
 _USER = ENVIRONMENT["USER"]
 _ACCOUNTS = {
     "passwd": f"{_USER}:x:{INSIDE}:{INSIDE}:build user:/:/bin/sh\n",
@@ -104,8 +109,7 @@ class Buildroots:
         making = self._tmp / f"root-{root.name}-{threading.get_ident()}"
         remove_tree(making)
         try:
-            for commit in layers.commits:
-                self._check_out(commit, making)
+            self._check_out_all(layers.commits, making)
             _add_accounts(making)
             root.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # somebody made the same one meanwhile
@@ -115,21 +119,29 @@ class Buildroots:
         if not root.is_dir():
             raise Trouble(f"the buildroot cannot be put at {root}")
 
-    def _check_out(self, commit: Commit, making: Path) -> None:
-        # Empty files are equal, and a tree has hundreds: hardlinked they would soon reach the
-        # limit of ext4. What has reached it all the same is copied.
-        options = ["--user-mode", "--union", "--force-copy-zerosized"]
+    def _check_out_all(self, commits: Sequence[Commit], making: Path) -> None:
+        """Check out everything by one command: there may be hundreds of small ones."""
+        listed = making.with_name(f"{making.name}.layers")
+        listed.write_text("".join(f"{commit}\0/\0" for commit in commits))
         try:
-            self._repo.run("checkout", *options, commit, str(making))
-        except process.CommandError as error:
-            text = error.finished.error_text
-            if any(one in text for one in ("Not a directory", "Is a directory", "File exists")):
-                subject = self._repo.info(commit).subject
-                raise Failed(
-                    f"{subject} does not fit over what is below it: {text.splitlines()[-1]}",
-                    hint=error.hint,
-                ) from error
-            raise
+            self._repo.run("checkout", *_OPTIONS, f"--from-file={listed}", str(making))
+        except (Failed, process.CommandError):
+            # Which one it is that does not fit is not told: that is found one by one.
+            remove_tree(making)
+            for commit in commits:
+                self._check_out(commit, making)
+        finally:
+            listed.unlink()
+
+    def _check_out(self, commit: Commit, making: Path) -> None:
+        try:
+            self._repo.run("checkout", *_OPTIONS, commit, str(making))
+        except (Failed, process.CommandError) as error:
+            if isinstance(error, process.CommandError) and not _NO_FIT.search(str(error)):
+                raise
+            subject = self._repo.info(commit).subject
+            what = f"{subject} does not fit over what is below it: {error.what}"
+            raise Failed(what, hint=error.hint) from error
 
 
 def _add_accounts(root: Path) -> None:

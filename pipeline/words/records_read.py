@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Read the JSON of our own dataclasses, checked, without a library that takes long to load.
 
-For the paths where an answer is wanted at once; ``records.from_json`` reads the same and can tell
-more of what is wrong. It knows the types that our records are made of and refuses all others.
+Each command of a run is a process of its own that reads some and writes some. Only the types that
+our records are made of are known; all others are refused.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
-from typing import Any, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pipeline.words.errors import Trouble
 
@@ -66,6 +66,8 @@ def _reader(kind: Any) -> _Reader:
     if kind is float:
         return _float
     origin = get_origin(kind)
+    if origin is Literal:
+        return _one_of(get_args(kind))
     if origin in (Union, types.UnionType):
         return _optional(get_args(kind))
     if origin is tuple and get_args(kind)[1:] == (...,):
@@ -140,6 +142,15 @@ def _enum(kind: type[Enum]) -> _Reader:
         if found is None:
             raise _WrongError(f"wants one of {', '.join(map(str, members))}, not {value!r}")
         return found
+
+    return read
+
+
+def _one_of(words: tuple[Any, ...]) -> _Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not str or value not in words:
+            raise _WrongError(f"wants one of {', '.join(map(str, words))}, not {value!r}")
+        return value
 
     return read
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A burst of pushes is a run, a snapshot and a commit each, in order, however they are seen."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bursts import Burst, hooked, polling, pretended, pretended_polling
+from tests.masters import Up
+
+pytestmark = pytest.mark.slow
+FULL = pytest.mark.full
+
+
+@pytest.mark.parametrize(
+    ("prepare", "count"),
+    [
+        (pretended, 20),
+        pytest.param(hooked, 20, marks=FULL),
+        pytest.param(hooked, 100, marks=FULL),
+    ],
+)
+def test_each_push_that_a_hook_names_is_a_run_though_one_look_finds_all(
+    tmp_path: Path, prepare: Callable[[Path], Up], count: int
+) -> None:
+    with prepare(tmp_path) as up:
+        burst = Burst(up)
+        made = burst.push(count, random.Random(count))
+        for push in made:
+            burst.send(push)
+        burst.send(made[-1])
+        burst.check(made, ordered=True)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "count"),
+    [
+        (pretended_polling, 20),
+        pytest.param(polling, 20, marks=FULL),
+        pytest.param(polling, 100, marks=FULL),
+    ],
+)
+def test_each_commit_is_a_run_though_nobody_tells_of_it(
+    tmp_path: Path, prepare: Callable[[Path], Up], count: int
+) -> None:
+    with prepare(tmp_path) as up:
+        burst = Burst(up)
+        burst.check(burst.push(count, random.Random(count)), ordered=False)
