@@ -3,7 +3,9 @@ PYTHON ?= /usr/bin/python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PYTEST := $(BIN)/pytest --durations=15
+# Files of tests side by side: most of them wait for a machine, a master or a server, not for us.
+SIDE_BY_SIDE ?= -n auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/pytest --durations=15 $(SIDE_BY_SIDE)
 
 .PHONY: help setup demo check check-full bench soak newest lock clean
 
