@@ -9,7 +9,8 @@ of all that went in.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pipeline.ports import process
 from pipeline.ports.files import lock
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.base import BaseRequest, import_base, resolve_base, shared_cache
+from pipeline.stages.base import BaseRequest, have_base, shared_cache
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.manifest import Manifest, Target
 from pipeline.words.manifest_text import parse_manifest
@@ -61,8 +62,22 @@ def import_sample(
     """Have variants of a sample's base in a repository."""
     request = BaseRequest(base=manifest.base, osname=manifest.osname, arch=ARCH, variants=variants)
     cache = cache_of_tests()
-    pin = resolve_base(request, cache=cache, log=log, max_age_s=MAX_AGE_S)
-    return pin, dict(import_base(request, pin, repo=repo, cache=cache, log=log).variants)
+    found = have_base(request, repo=repo, cache=cache, log=log, max_age_s=MAX_AGE_S)
+    return found.pin, dict(found.variants)
+
+
+def tiny_base(log: Log) -> tuple[Repo, Commit]:
+    """Have tiny's base, with a kernel, in a repository of the cache."""
+    with _tiny_repo(log) as repo:
+        _, variants = import_sample(sample("tiny"), repo, variants=(("runtime",),), log=log)
+    return repo, variants["runtime"]
+
+
+@contextmanager
+def _tiny_repo(log: Log) -> Iterator[Repo]:
+    top = cache_of_tests() / "test-tiny"
+    with lock(top / "lock", what="the tiny guest of the tests", wait_s=900.0):
+        yield Repo(top / "repo", log=log).create(Mode.BARE_USER)
 
 
 def tiny_disk(log: Log, *, changed: Path | None = None) -> Tiny:
@@ -70,9 +85,7 @@ def tiny_disk(log: Log, *, changed: Path | None = None) -> Tiny:
     manifest = sample("tiny")
     target = manifest.target("runtime")
     sources = changed or MANIFESTS / "tiny"
-    top = cache_of_tests() / "test-tiny"
-    with lock(top / "lock", what="the tiny guest of the tests", wait_s=900.0):
-        repo = Repo(top / "repo", log=log).create(Mode.BARE_USER)
+    with _tiny_repo(log) as repo:
         pin, variants = import_sample(manifest, repo, variants=(("runtime",),), log=log)
         tree = _tree(repo, sources, variants["runtime"], pin)
         disk = make_disk(
@@ -83,7 +96,7 @@ def tiny_disk(log: Log, *, changed: Path | None = None) -> Tiny:
                 target=target,
             ),
             repo=repo.path,
-            disks=top / "disks",
+            disks=repo.path.parent / "disks",
             log=log,
         )
     return Tiny(repo=repo, tree=tree, target=target, disk=disk)

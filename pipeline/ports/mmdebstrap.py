@@ -187,12 +187,23 @@ class PrivateApt:
         return dict(sorted(found.items()))
 
     def download(self, packages: Mapping[str, str], into: Path) -> list[Path]:
-        """Fetch packages of these versions, and check them; tells their files, by name."""
+        """Fetch packages of these versions, and check them; tells their files, by name.
+
+        Raises Moved where the archive no longer has what its lists say. apt reads the lists of a
+        ``file:`` archive where they lie: it may take another version for the one it was asked for.
+        """
         into.mkdir(parents=True, exist_ok=True)
         wanted = [f"{name}={version}" for name, version in packages.items()]
         with self._locked():
             self._apt(["download", "--", *wanted], deadline_s=_MAKE_S, cwd=into)
-        return sorted(into.glob("*.deb"))
+        files = sorted(into.glob("*.deb"))
+        for path in files:
+            argv: list[str | Path] = ["dpkg-deb", "--show", "--showformat=${Package} ${Version}"]
+            name, _, version = process.run([*argv, path], log=self.log).text.partition(" ")
+            if packages.get(name) != version:
+                told = f"{name} {packages.get(name, 'none')} → {version}"
+                raise Moved(f"the archive has moved on since its lists were read: {told}")
+        return files
 
     def get_source(self, argv: Sequence[str], cwd: Path | None) -> str:
         """Ask for source packages (``apt-get source ARGV``), verified; tells what apt said.

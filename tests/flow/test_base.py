@@ -307,12 +307,25 @@ def test_an_archive_that_moved_on_since_its_lists_were_fetched_is_asked_again(
     make_archive(tmp_path / "archive")
     base = debian_base(tmp_path / "archive")
     old = importer.pin(base)
-    make_archive(tmp_path / "archive", library="3-1")
+    make_archive(tmp_path / "archive", library="3-10")
     request = importer.request(base, RUNTIME)
     result = have_base(request, repo=importer.repo, cache=importer.cache, log=importer.log)
-    assert result.pin.packages == {"library": "3-1", "tool": "1.0"}
+    assert result.pin.packages == {"library": "3-10", "tool": "1.0"}
     assert result.pin.key != old.key
-    assert importer.repo.read(result.variants["runtime"], "/usr/lib/library.txt") == b"3-1\n"
+    assert importer.repo.read(result.variants["runtime"], "/usr/lib/library.txt") == b"3-10\n"
+
+
+def test_a_package_of_another_version_never_passes_for_the_one_that_was_asked_for(
+    importer: Importer, tmp_path: Path
+) -> None:
+    # Within a second, and of the same size: apt believes its own memory of such lists.
+    make_archive(tmp_path / "archive")
+    base = debian_base(tmp_path / "archive")
+    pin = importer.pin(base)
+    make_archive(tmp_path / "archive", library="3-1")
+    request = importer.request(base, RUNTIME)
+    with pytest.raises(Moved, match=r"the archive has moved on since .*: library 2-1 → 3-1"):
+        import_base(request, pin, repo=importer.repo, cache=importer.cache, log=importer.log)
 
 
 def test_an_archive_that_never_has_what_its_lists_say_is_trouble_in_the_end(
