@@ -66,16 +66,18 @@ def have_base(
     of an hour or a minute ago may name what nobody has any more. Raises as ``resolve_base`` and
     ``import_base``.
     """
-    for left in reversed(range(_TIMES)):
+
+    def have() -> BaseResult:
+        pin = resolve_base(request, cache=cache, log=log, max_age_s=max_age_s)
+        return import_base(request, pin, repo=repo, cache=cache, log=log)
+
+    for _ in range(_TIMES - 1):
         try:
-            pin = resolve_base(request, cache=cache, log=log, max_age_s=max_age_s)
-            return import_base(request, pin, repo=repo, cache=cache, log=log)
+            return have()
         except Moved as moved:
-            if not left:
-                raise
             log.fact(f"{moved.what}; resolved anew", about="base")
             max_age_s = 0.0
-    raise AssertionError("not reached")
+    return have()
 
 
 def resolve_base(

@@ -60,13 +60,18 @@ def failing(result: SuiteResult) -> tuple[str, ...]:
 def blamed(result: SuiteResult, baseline: SuiteResult, *, name: str) -> SuiteResult:
     """Say of a failure that it was there before, where each test of it fails on the baseline.
 
-    ``name`` is what the baseline is called. The verdict stays: what fails is not promoted.
+    For the same cause: a boot may fail in many ways. ``name`` is what the baseline is called. The
+    verdict stays: what fails is not promoted.
     """
-    bad = failing(result)
-    if not bad or not set(bad) <= set(failing(baseline)):
+    bad = _causes(result)
+    if not bad or not bad <= _causes(baseline):
         return result
     message = f"fails on {name} as well: {result.message}"
     return replace(result, cause=ELSEWHERE, message=message)
+
+
+def _causes(result: SuiteResult) -> set[tuple[str, str]]:
+    return {(one.name, one.cause) for one in result.tests if one.verdict is Verdict.FAILED}
 
 
 def repeatable(result: SuiteResult) -> bool:

@@ -288,27 +288,28 @@ def test_packages_that_are_only_unpacked_still_say_whose_each_file_is(
     assert "/usr/lib/library.txt" not in text
 
 
+def moved_on(importer: Importer, archive: Path, library: str) -> tuple[BaseRequest, BasePin]:
+    """Resolve a base, and have its archive move on to another version of a package."""
+    make_archive(archive)
+    base = debian_base(archive)
+    pin = importer.pin(base)
+    make_archive(archive, library=library)
+    return importer.request(base, RUNTIME), pin
+
+
 def test_an_archive_that_moved_on_after_resolving_is_trouble(
     importer: Importer, tmp_path: Path
 ) -> None:
-    make_archive(tmp_path / "archive")
-    base = debian_base(tmp_path / "archive")
-    pin = importer.pin(base)
-    make_archive(tmp_path / "archive", library="3-1")
-    importer.pin(base)
-    request = importer.request(base, RUNTIME)
-    with pytest.raises(Moved, match="moved on since the base was resolved: library 2-1 → 3-1"):
+    request, pin = moved_on(importer, tmp_path / "archive", "3-10")
+    importer.pin(request.base)
+    with pytest.raises(Moved, match="moved on since the base was resolved: library 2-1 → 3-10"):
         import_base(request, pin, repo=importer.repo, cache=importer.cache, log=importer.log)
 
 
 def test_an_archive_that_moved_on_since_its_lists_were_fetched_is_asked_again(
     importer: Importer, tmp_path: Path
 ) -> None:
-    make_archive(tmp_path / "archive")
-    base = debian_base(tmp_path / "archive")
-    old = importer.pin(base)
-    make_archive(tmp_path / "archive", library="3-10")
-    request = importer.request(base, RUNTIME)
+    request, old = moved_on(importer, tmp_path / "archive", "3-10")
     result = have_base(request, repo=importer.repo, cache=importer.cache, log=importer.log)
     assert result.pin.packages == {"library": "3-10", "tool": "1.0"}
     assert result.pin.key != old.key
@@ -319,11 +320,7 @@ def test_a_package_of_another_version_never_passes_for_the_one_that_was_asked_fo
     importer: Importer, tmp_path: Path
 ) -> None:
     # Within a second, and of the same size: apt believes its own memory of such lists.
-    make_archive(tmp_path / "archive")
-    base = debian_base(tmp_path / "archive")
-    pin = importer.pin(base)
-    make_archive(tmp_path / "archive", library="3-1")
-    request = importer.request(base, RUNTIME)
+    request, pin = moved_on(importer, tmp_path / "archive", "3-1")
     with pytest.raises(Moved, match=r"the archive has moved on since .*: library 2-1 → 3-1"):
         import_base(request, pin, repo=importer.repo, cache=importer.cache, log=importer.log)
 

@@ -13,7 +13,12 @@ F, P, S, T = Verdict.FAILED, Verdict.PASSED, Verdict.SKIPPED, Verdict.TROUBLE
 
 def suite(*verdicts: Verdict, cause: str = "", message: str = "") -> SuiteResult:
     tests = tuple(
-        TestResult(name=f"t{n}", verdict=verdict, message=f"{message} {n}" if message else "")
+        TestResult(
+            name=f"t{n}",
+            verdict=verdict,
+            message=f"{message} {n}" if message else "",
+            cause=cause if verdict is F else "",
+        )
         for n, verdict in enumerate(verdicts)
     )
     return SuiteResult(
@@ -70,7 +75,11 @@ def test_what_fails_on_the_baseline_as_well_is_of_elsewhere_and_stays_failed() -
 
 def test_a_failure_that_the_baseline_does_not_show_is_the_changes_own() -> None:
     result = suite(F, P, F, message="bad", cause="panic")
-    for baseline in (suite(F, F, P), suite(P, P, P), suite(T), suite()):
+    same = {"cause": "panic"}
+    for baseline in (suite(F, F, P, **same), suite(P, P, P), suite(T), suite()):
+        assert blamed(result, baseline, name="x") is result
+    # A machine that was too busy to boot the baseline in time says nothing of a panic.
+    for baseline in (suite(F, P, F, cause="deadline"), suite(F, F, F, cause="hang")):
         assert blamed(result, baseline, name="x") is result
 
 

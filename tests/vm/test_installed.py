@@ -91,6 +91,33 @@ def test_what_breaks_meanwhile_fails_the_test_that_was_running(tmp_path: Path, l
     }
 
 
+def test_what_a_boot_shows_is_not_held_against_the_test_after_it(tmp_path: Path, log: Log) -> None:
+    # Its failed unit is there again after the panic of the first test.
+    layer = {
+        **fault("services() { unit_failed x.service exit-code; }"),
+        **a_test("guest/panics", "echo c >/proc/sysrq-trigger; sleep 100"),
+        **a_test("guest/well", "exit 0"),
+    }
+    result = run(request_of(layer, tmp_path, log), tmp_path, log)
+    assert {one.name: one.verdict for one in result.tests} == {
+        "guest/panics.test": Verdict.FAILED,
+        "guest/well.test": Verdict.PASSED,
+    }
+
+
+def test_a_tree_that_does_not_boot_fails_once_and_skips_the_rest(tmp_path: Path, log: Log) -> None:
+    layer = {
+        **fault("early() { echo c >/proc/sysrq-trigger; }"),
+        **a_test("guest/one", "exit 0"),
+        **a_test("guest/two", "exit 0"),
+    }
+    result = run(request_of(layer, tmp_path, log), tmp_path, log)
+    assert [(one.verdict, one.cause) for one in result.tests] == [
+        (Verdict.FAILED, "panic"),
+        (Verdict.SKIPPED, ""),
+    ]
+
+
 def test_one_of_them_is_run_alone_and_one_that_is_not_there_is_told(
     tmp_path: Path, log: Log, sink: ListSink
 ) -> None:

@@ -9,8 +9,10 @@ import shlex
 import pytest
 
 from pipeline.words.installed import TIMEOUT_S, InstalledTest, judge_test
+from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import Verdict
-from vmtests.bench import bench
+from vmtests.bench import Bench
+from vmtests.bench import bench as the_bench
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
@@ -25,29 +27,39 @@ exit "$code"
 _restarts = [0]
 
 
-def ready(machine: Machine) -> Machine:
-    """See that a machine is there, also after a test that took it down, a few times a suite."""
-    if machine.is_alive() and machine.watch.is_complete:
-        return machine
-    outcome = machine.watch.outcome
-    if not machine.watch.is_reached and outcome.cause is not None and _restarts[0] == 0:
-        _restarts[0] = _MOST_RESTARTS
-        raise GuestFailed(f"the boot failed: {outcome.message}", cause=outcome.cause)
+@pytest.fixture
+def machine(bench: Bench) -> Machine:
+    """The machine, started again after a test that took it down, a few times a suite.
+
+    A boot that is complete will do, whatever else it shows: to judge it is the smoke suite's.
+    """
+    found = bench.booted()
+    if found.is_alive() and found.watch.is_complete:
+        return found
     if _restarts[0] >= _MOST_RESTARTS:
         pytest.skip("the machine is gone, as the tests before tell")
-    _restarts[0] += 1
-    machine.close()
-    machine.boot()
-    return machine
+    if found.watch.is_reached:
+        _restarts[0] += 1
+        found.close()
+        found.start()
+        found.wait_for_boot()
+    if not found.watch.is_complete:
+        # Nor would it boot for the next one.
+        _restarts[0] = _MOST_RESTARTS
+        outcome = found.watch.outcome
+        raise GuestFailed(
+            f"the boot failed: {outcome.message}", cause=outcome.cause or Cause.DEADLINE
+        )
+    return found
 
 
 @pytest.mark.named
-@pytest.mark.parametrize("test", bench().parameters.installed, ids=lambda test: test.name)
+@pytest.mark.parametrize("test", the_bench().parameters.installed, ids=lambda test: test.name)
 def test_installed(test: InstalledTest, watched: Machine) -> None:
     if test.problem:
         raise GuestFailed(f"{test.name} is malformed: {test.problem}")
     script = _SCRIPT.format(command=shlex.join(test.argv))
-    done = ready(watched).shell(script, timeout_s=TIMEOUT_S)
+    done = watched.shell(script, timeout_s=TIMEOUT_S)
     found = judge_test(test, done.code, done.text, done.error_text, seconds=TIMEOUT_S)
     for line in f"{done.text}\n{done.error_text}".strip().splitlines():
         watched.note(line)
