@@ -9,7 +9,6 @@ test's, and never counts as the guest's failure.
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -93,7 +92,7 @@ def _judge(
 ) -> tuple[TestResult, list[str]]:
     """Make the result of a test, and tell what describes its failure."""
     verdict, cause, message = Verdict.PASSED, "", ""
-    described: list[str] = []
+    described: list[str] = []  # nothing of what only runs a test of somebody else
     if report.skipped:
         verdict = Verdict.SKIPPED
         message = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
@@ -101,7 +100,9 @@ def _judge(
     elif report.failed and call.excinfo is not None:
         verdict, cause, message = _of_error(call.excinfo.value)
         message = message or call.excinfo.exconly()
-        described = failure.described(call.excinfo.value, _folder(item))
+        if item.get_closest_marker("named") is None:
+            described = failure.described(call.excinfo.value, item.path.parent)
+            described = [line for line in described if line != message]
         if verdict is Verdict.TROUBLE:
             described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
@@ -115,11 +116,6 @@ def _judge(
         log=log[-_LONGEST_LOG:],
     )
     return result, described
-
-
-def _folder(item: pytest.Item) -> Path:
-    """Name the folder of the suites that a test is of."""
-    return item.path.parent.parent
 
 
 def _name(item: pytest.Item) -> str:

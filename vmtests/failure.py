@@ -18,14 +18,15 @@ _MOST_FRAMES = 8
 
 
 def frames(traceback: TracebackType | None, folder: Path) -> Iterator[str]:
-    """Describe the frames that lie in a folder: place, function, and the line itself."""
+    """Describe the frames that lie in a suite's folder: place, function, and the line itself."""
     found = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         path, line = Path(code.co_filename), traceback.tb_lineno
         if path.is_relative_to(folder) and "site-packages" not in path.parts:
             source = linecache.getline(code.co_filename, line).strip()
-            found.append((f"{folder.name}/{path.relative_to(folder)}:{line}", code.co_name, source))
+            place = f"{path.relative_to(folder.parent.parent)}:{line}"
+            found.append((place, code.co_name, source))
         traceback = traceback.tb_next
     for place, name, source in found[-_MOST_FRAMES:]:
         yield f"{place} in {name}"

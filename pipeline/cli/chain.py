@@ -151,7 +151,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                return _disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
+                return disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
 
         trees = _trees(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
@@ -165,7 +165,8 @@ def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:
     return Disks(disks={**(earlier.disks if earlier else {}), **made})
 
 
-def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+def disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+    """Have a tree's disk: the one that is there, or a new one."""
     from pipeline.stages import disk as disk_stage
 
     house, manifest = passage.house, passage.manifest
@@ -261,7 +262,7 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     info = house.repo.info(commit)
     promoted = replace(tree, commit=commit, version=info.metadata.get("version", ""))
     target = target_of(passage.manifest, tree.target)
-    return promoted, _disk_of(passage, promoted, target, house.clients_key(), full=False)
+    return promoted, disk_of(passage, promoted, target, house.clients_key(), full=False)
 
 
 def hear(passage: Passage, result: SuiteResult) -> None:
