@@ -8,6 +8,7 @@ test's, and never counts as the guest's failure.
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -17,6 +18,7 @@ from pipeline.words.refs import Commit
 from pipeline.words.suite import PARAMETERS
 from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import TestResult, Verdict
+from vmtests import failure
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
 from vmtests.evidence import Evidence
@@ -26,6 +28,7 @@ from vmtests.machine import Machine
 _LONGEST_LOG = 64 * 1024
 
 
+_told = [""]
 _LOGS = pytest.StashKey[ListSink]()
 
 
@@ -52,8 +55,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Nest the log as the tests nest; keep each test's own lines."""
     bench = the_bench()
     sink = item.stash[_LOGS] = ListSink()
-    with bench.log.also(sink), bench.log.step(item.name):
-        return (yield)
+    found: object = None
+    with bench.log.also(sink), suppress(_Red), bench.log.step(_name(item)):
+        found = yield
+        if any(_is_bad(one) for one in bench.results if one.name == _name(item)):
+            raise _Red
+    return found
+
+
+class _Red(Exception):
+    """Ends the step of a test that failed, so that its last line says so."""
+
+
+def _is_bad(result: TestResult) -> bool:
+    return result.verdict in (Verdict.FAILED, Verdict.TROUBLE)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -64,18 +79,20 @@ def pytest_runtest_makereport(
     report = yield
     bench = the_bench()
     if call.when == "call" or not report.passed:
-        result = _judge(item, call, report)
+        result, lines = _judge(item, call, report)
         name = result.name
         if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
             bench.results = [one for one in bench.results if one.name != name] + [result]
-        _tell(bench, result)
+        _tell(bench, result, lines)
     return report
 
 
 def _judge(
     item: pytest.Item, call: "pytest.CallInfo[None]", report: pytest.TestReport
-) -> TestResult:
+) -> tuple[TestResult, list[str]]:
+    """Make the result of a test, and tell what describes its failure."""
     verdict, cause, message = Verdict.PASSED, "", ""
+    described: list[str] = []  # nothing of what only runs a test of somebody else
     if report.skipped:
         verdict = Verdict.SKIPPED
         message = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
@@ -83,11 +100,14 @@ def _judge(
     elif report.failed and call.excinfo is not None:
         verdict, cause, message = _of_error(call.excinfo.value)
         message = message or call.excinfo.exconly()
+        if item.get_closest_marker("named") is None:
+            described = failure.described(call.excinfo.value, item.path.parent)
+            described = [line for line in described if line != message]
+        if verdict is Verdict.TROUBLE:
+            described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
-    log = "\n".join(lines)
-    if verdict in (Verdict.FAILED, Verdict.TROUBLE):
-        log = f"{log}\n{report.longreprtext}"
-    return TestResult(
+    log = "\n".join([*lines, *described])
+    result = TestResult(
         name=_name(item),
         verdict=verdict,
         seconds=round(report.duration, 3),
@@ -95,6 +115,7 @@ def _judge(
         cause=cause,
         log=log[-_LONGEST_LOG:],
     )
+    return result, described
 
 
 def _name(item: pytest.Item) -> str:
@@ -116,16 +137,17 @@ def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
     return Verdict.TROUBLE, "bug", f"a bug in the test or the harness: {error!r}"
 
 
-def _tell(bench: Bench, result: TestResult) -> None:
+def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
     """Say what failed, with what the guest said last and how to repeat it."""
     if result.verdict is Verdict.SKIPPED:
         bench.log.fact(f"skipped: {result.message}")
-    if result.verdict not in (Verdict.FAILED, Verdict.TROUBLE):
+    if not _is_bad(result):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
-    if bench.machine is not None:
-        for line in bench.machine.last_words().splitlines():
-            bench.log.detail(line)
+    words = bench.machine.last_words() if bench.machine is not None else ""
+    # Of several tests that fail of one boot, the first shows what it said.
+    failure.tell(described, words if words != _told[-1] else "", bench.log)
+    _told.append(words)
     if bench.parameters.repeat:
         bench.log.fact(f"to repeat just this test: {bench.parameters.repeat}/{result.name}")
 
@@ -161,6 +183,12 @@ def watched(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machin
     found = [one for one in machine.symptoms(*causes) if one not in known]
     if found:
         raise GuestFailed(f"while it ran: {found[0].message}", cause=found[0].cause)
+
+
+@pytest.fixture(scope="session")
+def seed(bench: Bench) -> int:
+    """What lots are drawn with: the same again when a test is reproduced."""
+    return bench.parameters.seed
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ class Machine:
             memory=target.memory,
             processors=target.processors,
             arch=self.parameters.tree.arch,
+            extra_options=("-seed", str(self.parameters.seed)),
         )
 
     def wait_for_boot(self) -> Outcome:

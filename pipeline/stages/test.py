@@ -9,11 +9,12 @@ is a bug of ours, or this machine's trouble.
 import difflib
 import os
 import pickle
+import secrets
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.external import SUITE as EXTERNALS
+from pipeline.words.external import Externals, wanted
 from pipeline.words.installed import (
     LARGEST,
     PLACE,
@@ -39,7 +42,7 @@ from pipeline.words.records import from_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
-from pipeline.words.verdict import SuiteResult, Verdict, suite_verdict
+from pipeline.words.verdict import Ran, SuiteResult, Verdict, suite_verdict
 
 _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
@@ -49,6 +52,7 @@ _ROOM = 64 * 1024**2
 """Bytes: more than all bytecode of a suite."""
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
+_KINDS = {SUITE: "installed", EXTERNALS: "external"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,12 @@ class TestRequest:
     repo: Path | None = None
     known_failing: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    externals: tuple[Externals, ...] = ()
+    """What the components of the target bring, for the suite of that name."""
+    seed: int | None = None
+    """None draws one."""
+    reproduce: str = ""
+    """The command, but for suite and test, that repeats a test as it was."""
 
     __test__ = False
 
@@ -111,13 +121,15 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
     Known(request.target.smoke.known)  # what is wrong with them is told before a machine starts
     started = time.monotonic()
     installed = _installed(request, test, log) if suite == SUITE else ()
+    brought = _externals(request, test) if suite == EXTERNALS else ()
     _empty(request.into)
-    if suite == SUITE and not installed:
+    if suite in (SUITE, EXTERNALS) and not installed and not brought:
         return replace(
             _nothing_yet(request),
             verdict=Verdict.SKIPPED,
-            message=f"{request.tree.name} has no installed tests",
+            message=f"{request.tree.name} has no {_KINDS[suite]} tests",
         )
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
@@ -134,20 +146,62 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             sockets=str(sockets),
             scratch=str(scratch),
             evidence=str(request.into),
-            repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
+            repeat=_repeat(request, suite),
             installed=installed,
+            externals=brought,
+            seed=seed,
         )
-        besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
+        besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
         bytecode = cache.resolve() / "bytecode"
-        only = "" if installed else test
+        only = "" if installed or brought else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
     try:
         result = _result(request, code, deadline_s)
     except RuntimeError:
         remove_tree(bytecode)  # whatever it was, it must not be the same for ever
         raise
-    return replace(result, seconds=round(time.monotonic() - started, 3))
+    ran = Ran(
+        memory=request.target.memory,
+        processors=request.target.processors,
+        seed=seed,
+        accelerator=chosen.kind,
+        disk=request.disk.path,
+    )
+    return replace(result, seconds=round(time.monotonic() - started, 3), ran=ran)
+
+
+def _repeat(request: TestRequest, suite: str) -> str:
+    if request.reproduce:
+        return f"{request.reproduce} {suite}"
+    return request.repeat or f"ostci test {request.tree.name} --suite {suite}"
+
+
+def _externals(request: TestRequest, only: str) -> tuple[Externals, ...]:
+    """Choose the external tests for the target, of all or of what was named; raises BadInput."""
+    found = wanted(request.externals, target=request.target.name, only=only)
+    if only and not found:
+        names = [test.name for one in request.externals for test in one.tests]
+        near = difflib.get_close_matches(only, names, 1)
+        hint = f"did you mean {EXTERNALS}/{near[0]}?" if near else f"there are {len(names)}"
+        raise BadInput(f"{request.tree.name} has no external test {only}", hint=hint)
+    if not request.only:
+        return found
+    some = (
+        replace(one, tests=tuple(test for test in one.tests if test.name in request.only))
+        for one in found
+    )
+    return tuple(one for one in some if one.tests)
+
+
+def _longest(externals: Sequence[Externals], target: Target) -> float:
+    """Tell how many seconds with KVM the tests of components may take, their reboots too."""
+    boot_s = target.smoke.deadline_s + _BESIDES_S
+    return sum(
+        (test.timeout_s + _BESIDES_S) * (test.reboots + 1) + boot_s * test.reboots
+        for one in externals
+        for test in one.tests
+    )
 
 
 def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest, ...]:
@@ -228,6 +282,7 @@ def _run_pytest(
         "PYTHONPYCACHEPREFIX": str(bytecode),
         # A caller's own options for pytest are not meant for this one.
         "PYTEST_ADDOPTS": "",
+        "PYTHONHASHSEED": str(parameters.seed),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     with (evidence / "pytest.txt").open("w") as output:

@@ -207,6 +207,8 @@ class Need(StrEnum):
 
     REQUIRED = "required"
     ADVISORY = "advisory"
+    ONCE_BASELINE = "once-baseline"
+    """Required once the suite has passed on a promoted tree of the target, advisory before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,10 @@ class Target:
     processors: int = 2
     kernel_options: tuple[str, ...] = ()
     gate: Mapping[str, Need] = field(default_factory=lambda: {"smoke": Need.REQUIRED})
+    flaky: Mapping[str, int] = field(default_factory=dict)
+    """Suite → how many flaky tests it may have and satisfy the gate; none by default."""
+    passes_to_count: int = 3
+    """How often in a row a new test has to pass until its failure counts; 0: it counts at once."""
     smoke: SmokeSpec = SmokeSpec()
     promotion_group: str = ""
     """Targets of one group move together; all of a manifest are one group by default."""

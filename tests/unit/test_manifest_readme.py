@@ -32,6 +32,7 @@ SECTIONS: dict[str, set[type[ms.Keys]]] = {
     "Tests": {ms.TestsKeys},
     "smoke": {ms.SmokeKeys},
     "known": {ms.KnownKeys},
+    "Gates": {ms.GateKeys},
     "Triggers": {ms.TriggerKeys},
     "Retention": {ms.RetentionKeys},
     "Epochs": {ms.EpochKeys, ms.BuildEpochKeys},
