@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.ports.domain import hypervisor
 from pipeline.ports.log import FileSink, Line, Log, plain_text
+from pipeline.ports.loopback import raise_loopback
 from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
@@ -63,6 +64,7 @@ class Bench:
         root = Path(self.parameters.sockets) / "v"
         uri = self.parameters.machines
         try:
+            raise_loopback()
             virt = self.stack.enter_context(hypervisor(uri, root, log=self.log))
             machine = Machine(self.parameters, virt, self.evidence, log=self.log)
             machine.start()

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.ports import image
 from pipeline.ports.accelerator import Accelerator, Kind
-from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain import Card, Domain, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain_xml import GUEST_ADDRESS, HOST_ADDRESS
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot, silent_on
@@ -27,6 +28,24 @@ from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 
 _DEPLOYMENT = re.compile(r"/ostree/deploy/[^/]+/deploy/([0-9a-f]{64})\.\d+$")
+_CARD = Card()
+# By the address of the card, because systems name theirs as they like, and rename it once they
+# see it. Its driver comes by udev where there is one.
+_CONNECT = """
+modprobe -q virtio_net
+tries=0
+while :; do
+    command -v udevadm >/dev/null && udevadm settle --timeout=5
+    for card in /sys/class/net/*; do
+        name=${{card##*/}}
+        [ "$(cat "$card/address" 2>/dev/null)" = {mac} ] && ip link set "$name" up && break 2
+    done
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || {{ echo "it has no card {mac}" >&2; exit 1; }}
+    sleep 0.1
+done
+ip addr show dev "$name" | grep -qF {address} || ip addr add {address} dev "$name"
+"""
 _DEADLINE_S = 10.0
 _ANSWER_S = 5.0
 """How long the answer may take to come back once the guest must have killed the script."""
@@ -45,6 +64,7 @@ class Machine:
         *,
         log: Log,
         name: str = "machine",
+        cards: Sequence[Card] = (),
     ) -> None:
         self.parameters = parameters
         self.name = name
@@ -52,6 +72,7 @@ class Machine:
         self.watch = BootWatch(expected_of(parameters.target, self.speed), time.monotonic())
         """What is known of the newest boot."""
         self._hypervisor = hypervisor
+        self._cards = tuple(cards)
         self._evidence = evidence
         self._log = log
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
@@ -59,6 +80,7 @@ class Machine:
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self._is_plugged = False
 
     # Its life
 
@@ -77,6 +99,7 @@ class Machine:
             self.watch = BootWatch(expected, domain.started)
             self._following = Following(domain, self.watch, self._evidence)
             self._programs = {}
+            self._is_plugged = False
 
     def _spec(self, boot: image.BootEntry) -> MachineSpec:
         target = self.parameters.target
@@ -92,6 +115,7 @@ class Machine:
             memory=target.memory,
             processors=target.processors,
             arch=self.parameters.tree.arch,
+            cards=self._cards,
         )
 
     def wait_for_boot(self) -> Outcome:
@@ -280,6 +304,23 @@ class Machine:
         return tuple(
             line.strip() for line in self.succeeds(["ostree", "admin", "status"]).splitlines()
         )
+
+    def connect(self) -> str:
+        """Give the guest a network in which there is this process's loopback and nothing else.
+
+        Tells the host's address there; nothing of it outlives the boot. A machine that was
+        started without a card gets one. Raises GuestFailed where the guest cannot use it.
+        """
+        with self._log.step("connect", about=self.name):
+            card = self._cards[0] if self._cards else _CARD
+            following = self._running()
+            if not self._cards and not self._is_plugged:
+                following.domain.plug(card)
+                self._is_plugged = True
+            done = self.shell(_CONNECT.format(mac=card.mac, address=GUEST_ADDRESS), timeout_s=20.0)
+        if done.code != 0:
+            raise GuestFailed(f"the guest's network did not come up: {done.error_text.strip()}")
+        return HOST_ADDRESS
 
     def screenshot(self, name: str = "test") -> Path:
         """Write what the screen shows into the evidence; tells the file."""
