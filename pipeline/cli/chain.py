@@ -225,6 +225,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     machines=house.settings.machines,
                     repo=house.workdir.repo,
                     known_failing=passage.manifest.installed_tests_xfail,
+                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
