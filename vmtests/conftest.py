@@ -7,8 +7,8 @@ test's, and never counts as the guest's failure.
 """
 
 import os
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -30,6 +30,8 @@ _LONGEST_LOG = 64 * 1024
 
 _told = [""]
 _LOGS = pytest.StashKey[ListSink]()
+SECONDS = pytest.StashKey[float]()
+"""What a test took that ran before its turn."""
 
 
 _BROKEN = (Cause.FAILED_UNIT, Cause.CORE_DUMP, Cause.OOM_KILL, Cause.OOPS)
@@ -39,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """See that there are parameters, and tell pytest the marks of suites."""
     if not os.environ.get(PARAMETERS):
         raise pytest.UsageError(f"{PARAMETERS} is not set: ostci test starts suites")
+    config.addinivalue_line("markers", "cold: it wants a machine that was booted, not a fork")
     config.addinivalue_line("markers", "named: its result is named by its parameter alone")
     config.addinivalue_line(
         "markers", "expects(cause, …): what may go wrong in the guest meanwhile"
@@ -105,12 +108,13 @@ def _judge(
             described = [line for line in described if line != message]
         if verdict is Verdict.TROUBLE:
             described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
+    seconds: float = item.stash.get(SECONDS, report.duration)
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
     log = "\n".join([*lines, *described])
     result = TestResult(
         name=_name(item),
         verdict=verdict,
-        seconds=round(report.duration, 3),
+        seconds=round(seconds, 3),
         message=message,
         cause=cause,
         log=log[-_LONGEST_LOG:],
@@ -144,7 +148,8 @@ def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
     if not _is_bad(result):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
-    words = bench.machine.last_words() if bench.machine is not None else ""
+    machine = bench.current or bench.machine
+    words = machine.last_words() if machine is not None else ""
     # Of several tests that fail of one boot, the first shows what it said.
     failure.tell(described, words if words != _told[-1] else "", bench.log)
     _told.append(words)
@@ -158,13 +163,21 @@ def bench() -> Bench:
     return the_bench()
 
 
-@pytest.fixture(scope="session")
-def machine(bench: Bench) -> Machine:
-    """The machine, booted from the commit under test; all tests of a session share it.
+@pytest.fixture
+def machine(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine that runs the commit under test: a fork of its checkpoint, for this test alone.
 
-    It is there also when the boot has failed: the tests say what of.
+    Tests that are marked ``cold`` share one that was booted for them. That one is there also when
+    the boot has failed, and for all tests then: they say what of.
     """
-    return bench.booted()
+    is_cold = request.node.get_closest_marker("cold") is not None
+    if is_cold or not bench.can_fork():
+        yield bench.booted()
+        return
+    with bench.fork(request.node.name) as found:
+        bench.current = found
+        yield found
+        bench.current = None
 
 
 @pytest.fixture
@@ -174,10 +187,17 @@ def watched(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machin
     A test that has to break something says so: ``@pytest.mark.expects(Cause.CORE_DUMP)``.
     """
     mark = request.node.get_closest_marker("expects")
-    causes = [cause for cause in _BROKEN if mark is None or cause not in mark.args]
+    with watching(machine, () if mark is None else mark.args):
+        yield machine
+
+
+@contextmanager
+def watching(machine: Machine, expected: Sequence[Cause] = ()) -> Iterator[None]:
+    """Raise GuestFailed if something breaks within the ``with`` that is not expected."""
+    causes = [cause for cause in _BROKEN if cause not in expected]
     before = machine.symptoms(*causes)
     watch = machine.watch
-    yield machine
+    yield
     # After a reboot all that was seen is new.
     known = before if machine.watch is watch else ()
     found = [one for one in machine.symptoms(*causes) if one not in known]

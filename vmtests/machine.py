@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.ports import image
+from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
-from pipeline.ports.domain import Domain, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain import Card, Domain, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain_xml import GUEST_ADDRESS, HOST_ADDRESS, Ram
 from pipeline.ports.guest import GuestResult, script_of
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot, silent_on
@@ -25,11 +26,32 @@ from pipeline.words.suite import SuiteParameters
 from pipeline.words.symptoms import Cause, Symptom
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
+from vmtests.origin import Origin, write_seen
 
 _DEPLOYMENT = re.compile(r"/ostree/deploy/[^/]+/deploy/([0-9a-f]{64})\.\d+$")
+_CARD = Card()
+# By the address of the card, because systems name theirs as they like, and rename it once they
+# see it. Its driver comes by udev where there is one.
+_CONNECT = """
+modprobe -q virtio_net
+tries=0
+while :; do
+    command -v udevadm >/dev/null && udevadm settle --timeout=5
+    for card in /sys/class/net/*; do
+        name=${{card##*/}}
+        [ "$(cat "$card/address" 2>/dev/null)" = {mac} ] && ip link set "$name" up && break 2
+    done
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || {{ echo "it has no card {mac}" >&2; exit 1; }}
+    sleep 0.1
+done
+ip addr show dev "$name" | grep -qF {address} || ip addr add {address} dev "$name"
+"""
 _DEADLINE_S = 10.0
 _ANSWER_S = 5.0
 """How long the answer may take to come back once the guest must have killed the script."""
+_QUIET_S = 1.0
+"""How long a guest may take to have nothing to do."""
 _SHELL_S = 3.0
 """How long the guest's shell may take to be there once a test wants it."""
 
@@ -45,13 +67,20 @@ class Machine:
         *,
         log: Log,
         name: str = "machine",
+        cards: Sequence[Card] = (),
+        origin: Origin | None = None,
+        ram: Path | None = None,
     ) -> None:
+        """``origin`` is the checkpoint that it begins from, ``ram`` a file for its memory."""
         self.parameters = parameters
         self.name = name
         self.speed = parameters.speed
         self.watch = BootWatch(expected_of(parameters.target, self.speed), time.monotonic())
         """What is known of the newest boot."""
         self._hypervisor = hypervisor
+        self._cards = tuple(cards)
+        self._origin = origin
+        self._ram = ram
         self._evidence = evidence
         self._log = log
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
@@ -59,24 +88,50 @@ class Machine:
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self.is_spent = False
+        """It became a checkpoint, or is of no use to another test."""
+        self.alias = ""
+        """What a copy calls itself, so that another one knows it from itself."""
+        self._is_plugged = False
 
     # Its life
 
     def start(self) -> None:
-        """Boot from the disk's entry: a fresh layer the first time, what is on it after that."""
+        """Boot from the disk's entry: a fresh layer the first time, what is on it after that.
+
+        A machine with an origin goes on from there the first time.
+        """
         with self._log.step("start the machine", about=self.name):
-            scratch = Path(self.parameters.scratch) / "boot"
+            scratch = Path(self.parameters.scratch) / f"{self.name}-boot"
             if self._overlay.exists():
                 boot = image.boot_entry(self._overlay, scratch, log=self._log)
-            else:
-                disk = Path(self.parameters.disk.path)
-                boot = first_boot(disk, into=scratch, log=self._log)
-                image.overlay(disk, self._overlay, log=self._log)
-            domain = self._stack.enter_context(self._hypervisor.start(self._spec(boot)))
-            expected = expected_of(self.parameters.target, self.speed)
-            self.watch = BootWatch(expected, domain.started)
+                self._begin(self._spec(boot), None)
+                return
+            disk = Path(self.parameters.disk.path)
+            boot = first_boot(disk, into=scratch, log=self._log)
+            origin = self._origin
+            image.overlay(origin.checkpoint.disk if origin else disk, self._overlay, log=self._log)
+            spec = self._spec(boot)
+            if origin is not None:
+                ram = Ram(path=origin.checkpoint.ram)
+                spec = replace(spec, cards=(), ram=ram, incoming=origin.checkpoint.state)
+            elif self._ram is not None:
+                spec = replace(spec, ram=Ram(path=self._ram, is_shared=True))
+            self._begin(spec, origin)
+
+    def _begin(self, spec: MachineSpec, origin: Origin | None) -> None:
+        domain = self._stack.enter_context(self._hypervisor.start(spec))
+        if origin is None:
+            self.watch = BootWatch(expected_of(self.parameters.target, self.speed), domain.started)
             self._following = Following(domain, self.watch, self._evidence)
-            self._programs = {}
+        else:
+            self.watch = origin.watch()
+            self._following = Following(domain, self.watch, self._evidence, origin.entries)
+            self._following.expect_shell(origin.root)
+            domain.go_on()
+            self._following.wake(name=self.alias)
+        self._programs = {}
+        self._is_plugged = False
 
     def _spec(self, boot: image.BootEntry) -> MachineSpec:
         target = self.parameters.target
@@ -86,13 +141,14 @@ class Machine:
         return MachineSpec(
             name=self.name,
             boot=replace(boot, options=boot.options + timers),
-            into=Path(self.parameters.sockets),
+            into=Path(self.parameters.sockets) / self.name,
             accelerator=Accelerator(kind=kind, speed=self.speed, words=""),
             disk=self._overlay,
             memory=target.memory,
             processors=target.processors,
             arch=self.parameters.tree.arch,
             extra_options=("-seed", str(self.parameters.seed)),
+            cards=self._cards,
         )
 
     def wait_for_boot(self) -> Outcome:
@@ -142,6 +198,38 @@ class Machine:
         if self._following is not None:
             self._following.domain.destroy()
         self.close()
+
+    def save(self, state: Path) -> Path:
+        """Write its state to a file and end it; tells the layer with its disk.
+
+        It is a moment at which the guest has nothing to do, where one comes soon, and at which
+        what runs a command has been read from the disk: all that go on from here are spared it.
+        """
+        with self._log.step("checkpoint", about=self.name):
+            following = self._running()
+            self.shell("date >/dev/null")
+            following.wait_quiet(_QUIET_S * self.speed)
+            self.watch.is_leaving = True
+            migration.save(following.domain.monitor, state)
+            self.close()
+            self.is_spent = True
+        return self._overlay
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Tell whether its memory is where a checkpoint has it: not after a reboot."""
+        return self.is_alive() and self._running().domain.spec.ram is not None
+
+    def forget(self) -> None:
+        """Throw away the disk of a machine that has ended."""
+        self._overlay.unlink(missing_ok=True)
+
+    def write_seen(self, path: Path) -> None:
+        """Write down what was seen of this boot, for those that go on from here."""
+        following = self._running()
+        root = following.root(_SHELL_S * self.speed)
+        self._catch_up()
+        write_seen(path, self.watch, following.entries, root=root)
 
     def close(self) -> None:
         """End the machine, whatever it is doing, keeping all that it has said."""
@@ -281,6 +369,23 @@ class Machine:
         return tuple(
             line.strip() for line in self.succeeds(["ostree", "admin", "status"]).splitlines()
         )
+
+    def connect(self) -> str:
+        """Give the guest a network in which there is this process's loopback and nothing else.
+
+        Tells the host's address there; nothing of it outlives the boot. A machine that was
+        started without a card gets one. Raises GuestFailed where the guest cannot use it.
+        """
+        with self._log.step("connect", about=self.name):
+            card = self._cards[0] if self._cards else _CARD
+            following = self._running()
+            if not self._cards and not self._is_plugged:
+                following.domain.plug(card)
+                self._is_plugged = True
+            done = self.shell(_CONNECT.format(mac=card.mac, address=GUEST_ADDRESS), timeout_s=20.0)
+        if done.code != 0:
+            raise GuestFailed(f"the guest's network did not come up: {done.error_text.strip()}")
+        return HOST_ADDRESS
 
     def screenshot(self, name: str = "test") -> Path:
         """Write what the screen shows into the evidence; tells the file."""

@@ -233,6 +233,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     known_failing=passage.manifest.installed_tests_xfail,
                     externals=externals_of(passage, target, name),
                     reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
+                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)

@@ -9,6 +9,7 @@ is a bug of ours, or this machine's trouble.
 import difflib
 import os
 import pickle
+import re
 import secrets
 import shutil
 import sys
@@ -53,6 +54,7 @@ _ROOM = 64 * 1024**2
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
 _KINDS = {SUITE: "installed", EXTERNALS: "external"}
+_COLD = re.compile(r"^pytestmark\b.*\bcold\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,8 @@ class TestRequest:
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
-    those to be run, of all.
+    those to be run, of all. ``forks`` lets tests go on from a checkpoint, where they do not ask for
+    a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after.
     """
 
     run: str
@@ -84,6 +87,8 @@ class TestRequest:
     """None draws one."""
     reproduce: str = ""
     """The command, but for suite and test, that repeats a test as it was."""
+    forks: bool = True
+    leaves_checkpoint: bool = False
 
     __test__ = False
 
@@ -100,6 +105,20 @@ def suites(folder: Path | None = None) -> tuple[str, ...]:
     """List the suites that are there."""
     folder = folder or suites_path()
     return tuple(sorted({path.parent.name for path in folder.glob("*/test_*.py")}))
+
+
+def checkpoints(cache: Path) -> Path:
+    """Name the directory of checkpoints in a cache."""
+    return cache.resolve() / "checkpoints"
+
+
+def is_cold(folder: Path) -> bool:
+    """Tell whether all of a suite wants machines that were booted: each of its files says so.
+
+    It only decides what is started before pytest, which goes by the marks themselves.
+    """
+    files = [path.read_text(errors="replace") for path in folder.glob("test_*.py")]
+    return all(_COLD.search(text) is not None for text in files)
 
 
 def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> SuiteResult:
@@ -150,6 +169,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             installed=installed,
             externals=brought,
             seed=seed,
+            checkpoints=str(checkpoints(cache)) if request.forks else "",
+            is_cold=is_cold(folder / suite),
+            leaves_checkpoint=request.leaves_checkpoint,
         )
         besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
@@ -295,7 +317,7 @@ def _run_pytest(
 
         try:
             done = process.run(
-                confined(argv),
+                confined(argv, serves=True),
                 log=log,
                 deadline_s=deadline_s,
                 env=environment,

@@ -24,6 +24,10 @@ class SuiteParameters:
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
     with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
     tests that the suite of that name is to run, ``externals`` likewise.
+
+    ``checkpoints`` is the directory of those, empty where every machine is to boot. Of a suite that
+    ``is_cold`` the machine starts before its tests are looked at; one that ``leaves_checkpoint``
+    has one made of its machine at its end.
     """
 
     suite: str
@@ -41,6 +45,9 @@ class SuiteParameters:
     externals: tuple[Externals, ...] = ()
     seed: int = 0
     """QEMU's, Python's and that of tests which draw lots."""
+    checkpoints: str = ""
+    is_cold: bool = False
+    leaves_checkpoint: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
