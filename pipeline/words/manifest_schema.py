@@ -27,6 +27,7 @@ from pipeline.words.manifest_values import (
     Size,
     Suite,
     Unit,
+    UserName,
     Variable,
     Word,
     kind_of,
@@ -261,6 +262,16 @@ class TestsKeys(Keys):
     smoke: SmokeKeys = Field(SmokeKeys(), description="the smoke suite")
 
 
+class SessionKeys(Keys):
+    """The graphical session that suites log in to."""
+
+    name: Name = Field("", description="a file of /usr/share/wayland-sessions, such as weston")
+    login: Literal["automatic", "timed"] = Field("automatic", description="how one gets in")
+    delay: Duration = Field(10, description="what the greeter of a timed login waits")
+    user: UserName = Field("testuser", description="who is logged in; made where it is not there")
+    deadline: Duration = Field(60, description="for the session to come up; stretched")
+
+
 class TargetKeys(Keys):
     """A tree to compose."""
 
@@ -276,6 +287,7 @@ class TargetKeys(Keys):
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
     gate: dict[Name, Needed] = Field({}, description="suite: required or advisory")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
+    session: SessionKeys = Field(SessionKeys(), description="log in to it when it is tested")
     promotion_group: Name = Field("", description="targets that move together")
 
 

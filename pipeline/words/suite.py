@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.words.desktop_entry import App
 from pipeline.words.installed import InstalledTest
 from pipeline.words.manifest import Target
 from pipeline.words.tree import Disk, Tree
@@ -22,7 +23,8 @@ class SuiteParameters:
     ``sockets`` is short and open to QEMU's user, ``scratch`` has room for layers of the disk.
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
     with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
-    tests that the suite of that name is to run.
+    tests that the suite of that name is to run, ``apps`` the applications; ``compositor`` is what
+    the tree says of its session.
     """
 
     suite: str
@@ -37,6 +39,8 @@ class SuiteParameters:
     evidence: str
     repeat: str = ""
     installed: tuple[InstalledTest, ...] = ()
+    apps: tuple[App, ...] = ()
+    compositor: App | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
