@@ -50,7 +50,9 @@ class TreeFiles:
             links += 1
             if links > _MOST_LINKS:
                 return None
-            target = self._repo.content(checksum, limit=_LONGEST_LINK).decode("utf-8", "replace")
+            # A link is kept as a file of its target's path, with a NUL at the end.
+            kept = self._repo.content(checksum, limit=_LONGEST_LINK).rstrip(b"\0")
+            target = kept.decode("utf-8", "replace")
             if target.startswith("/"):
                 way, tree = [], self._root
             todo = [*target.split("/"), *todo]
