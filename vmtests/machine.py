@@ -8,10 +8,11 @@ panicked, powered off or hung, every verb gives up at once with that as its caus
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
@@ -22,12 +23,14 @@ from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot, silent_on
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
 from pipeline.words.journal import Entry
+from pipeline.words.keyboard import keys_of
 from pipeline.words.suite import SuiteParameters
 from pipeline.words.symptoms import Cause, Symptom
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.origin import Origin, write_seen
 
+T = TypeVar("T")
 _DEPLOYMENT = re.compile(r"/ostree/deploy/[^/]+/deploy/([0-9a-f]{64})\.\d+$")
 _CARD = Card()
 # By the address of the card, because systems name theirs as they like, and rename it once they
@@ -392,6 +395,29 @@ class Machine:
         path = self._evidence.directory / f"screenshot-{name}.png"
         self._running().domain.screenshot(path)
         return path
+
+    def send_keys(self, *keys: str) -> None:
+        """Press keys one after the other, by QEMU's names, or chords such as ``ctrl-alt-f2``."""
+        self._running().domain.send_keys(keys)
+
+    def send_text(self, text: str) -> None:
+        """Type a text on a US keyboard."""
+        self.send_keys(*keys_of(text))
+
+    def wait_until(self, look: Callable[[], T | None], what: str, *, timeout_s: float = 30.0) -> T:
+        """Wait until ``look`` tells something true, and tell it; ``what`` names it in the log."""
+        with self._log.step(f"wait for {what}", about=self.name):
+            return self._running().wait(look, what, timeout_s * self.speed)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """List what the journal has told so far, oldest first."""
+        self._catch_up()
+        return tuple(self._following.entries) if self._following is not None else ()
+
+    def mark(self, name: str) -> None:
+        """Note a milestone of the boot; it is among the timings as ``NAME_s``."""
+        domain = self._running().domain
+        self.watch.marks.setdefault(name, time.monotonic() - domain.started)
 
     def note(self, text: str) -> None:
         """Tell a fact in the test's log."""

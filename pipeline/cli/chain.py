@@ -30,7 +30,7 @@ from pipeline.words.gate import Flakes, GateResult
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
-from pipeline.words.refs import Revision, buildmaster_ref
+from pipeline.words.refs import Commit, Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
@@ -203,6 +203,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
     from pipeline.cli.externals import externals_of
+    from pipeline.cli.screens import compare_screens
     from pipeline.stages import test as test_stage
 
     house = passage.house
@@ -237,6 +238,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
+                    compare_screens(passage, result, _promoted_commit(passage, tree.name))
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
                 heard.append(result)
@@ -255,9 +257,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
     house = passage.house
-    commit = passage.taken_tree(tree.name)
-    if commit is None:
-        commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    commit = _promoted_commit(passage, tree.name)
     if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
         return None
     info = house.repo.info(commit)
@@ -266,15 +266,23 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     return promoted, disk_of(passage, promoted, target, house.clients_key(), full=False)
 
 
+def _promoted_commit(passage: Passage, tree: str) -> Commit | None:
+    taken = passage.taken_tree(tree)
+    ref = buildmaster_ref(passage.manifest.osname, tree)
+    return taken if taken is not None else passage.house.repo.resolve(ref)
+
+
 def hear(passage: Passage, result: SuiteResult) -> None:
     """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
     from pipeline.cli.background import judged, known_issues
+    from pipeline.cli.screens import compare_screens
 
     with passage.stage("test", *part_of_test([result.tree], result.suite)):
         result = judged(passage, result, known_issues(passage))
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
+        compare_screens(passage, result, _promoted_commit(passage, result.tree))
         error = _as_error(passage, result)
         if error is not None:
             raise_several({f"{result.tree} {result.suite}": error}, "did not pass")

@@ -26,6 +26,7 @@ from pipeline.ports.domain import confined
 from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
+from pipeline.stages.testing import desktop
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.external import SUITE as EXTERNALS
@@ -149,6 +150,11 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             message=f"{request.tree.name} has no {_KINDS[suite]} tests",
         )
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    found: desktop.Desktop | None = None
+    if suite in desktop.SUITES:
+        found, why = _desktop(request, suite, test, log)
+        if why:
+            return replace(_nothing_yet(request), verdict=Verdict.SKIPPED, message=why)
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
@@ -172,11 +178,15 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             checkpoints=str(checkpoints(cache)) if request.forks else "",
             is_cold=is_cold(folder / suite),
             leaves_checkpoint=request.leaves_checkpoint,
+            apps=found.apps if found else (),
+            compositor=found.compositor if found else None,
         )
         besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
+        if found is not None and request.target.session is not None:
+            besides_s += found.seconds(request.target.session)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
         bytecode = cache.resolve() / "bytecode"
-        only = "" if installed or brought else test
+        only = "" if installed or brought or (found and found.apps) else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
     try:
         result = _result(request, code, deadline_s)
@@ -249,6 +259,25 @@ def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest
         )
         for name in chosen
     )
+
+
+def _desktop(
+    request: TestRequest, suite: str, only: str, log: Log
+) -> tuple[desktop.Desktop | None, str]:
+    """Look what the tree has for a session, or tell why there is nothing to test."""
+    spec = request.target.session
+    if spec is None:
+        return None, f"{request.tree.name} has no graphical session"
+    if request.repo is None:
+        raise ValueError("the suites of a session need the repository that has the tree")
+    repo = Repo(request.repo, log=log)
+    found = desktop.desktop_of(repo, request.tree.commit, spec, suite=suite, only=only)
+    if suite == desktop.APPS and not found.apps:
+        return None, f"{request.tree.name} has no applications"
+    if request.only:
+        apps = tuple(app for app in found.apps if app.name in request.only)
+        found = replace(found, apps=apps)
+    return found, ""
 
 
 def _empty(directory: Path) -> None:

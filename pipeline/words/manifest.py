@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.words.refs import Part
+from pipeline.words.session import SessionSpec
 
 DEBIAN_SUITE = "bookworm"
 """Where Debian's source packages come from when the base is not of Debian."""
@@ -235,6 +236,8 @@ class Target:
     promotion_group: str = ""
     """Targets of one group move together; all of a manifest are one group by default."""
     architectures: tuple[str, ...] = ()
+    session: SessionSpec | None = None
+    """Who is logged in to what, where a tree has a graphical session that is tested."""
 
 
 class OnFailed(StrEnum):

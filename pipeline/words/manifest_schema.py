@@ -27,6 +27,7 @@ from pipeline.words.manifest_values import (
     Size,
     Suite,
     Unit,
+    UserName,
     Variable,
     Word,
     kind_of,
@@ -281,6 +282,16 @@ class TestsKeys(Keys):
     )
 
 
+class SessionKeys(Keys):
+    """The graphical session that suites log in to."""
+
+    name: Name = Field("", description="a file of /usr/share/wayland-sessions, such as weston")
+    login: Literal["automatic", "timed"] = Field("automatic", description="how one gets in")
+    delay: Duration = Field(10, description="what the greeter of a timed login waits")
+    user: UserName = Field("testuser", description="who is logged in; made where it is not there")
+    deadline: Duration = Field(60, description="for the session to come up; stretched")
+
+
 class TargetKeys(Keys):
     """A tree to compose."""
 
@@ -296,6 +307,7 @@ class TargetKeys(Keys):
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
     gate: Gate = Field({}, description="suite: required, advisory or once-baseline")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
+    session: SessionKeys = Field(SessionKeys(), description="log in to it when it is tested")
     promotion_group: Name = Field("", description="targets that move together")
 
 

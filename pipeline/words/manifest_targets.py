@@ -16,8 +16,15 @@ from pipeline.words.manifest import (
     Target,
 )
 from pipeline.words.manifest_base import lists_of
-from pipeline.words.manifest_schema import GateKeys, ManifestKeys, SmokeKeys, TargetKeys
+from pipeline.words.manifest_schema import (
+    GateKeys,
+    ManifestKeys,
+    SessionKeys,
+    SmokeKeys,
+    TargetKeys,
+)
 from pipeline.words.refs import Part
+from pipeline.words.session import Login, SessionSpec
 from pipeline.words.yaml_nodes import Path
 
 INSTALLED_TESTS = "installed-tests"
@@ -211,6 +218,24 @@ class _Reader:
             smoke=_smoke(keys.tests.smoke, below.smoke),
             promotion_group=keys.promotion_group or below.promotion_group,
             architectures=self._architectures(below, keys, path),
+            session=self._session(below, keys.session, (*path, "session")),
+        )
+
+    def _session(self, below: Target, keys: SessionKeys, path: Path) -> SessionSpec | None:
+        """Put a session over the other target's; its name is needed, once."""
+        if not keys.model_fields_set:
+            return below.session
+        start = below.session or SessionSpec(name=keys.name)
+        if not keys.name and below.session is None and not self._findings.is_wrong(*path, "name"):
+            hint = "name: a file of /usr/share/wayland-sessions, such as weston"
+            self._findings.problem(path, "a session needs a name", hint, key=True)
+        return replace(
+            start,
+            name=keys.name or start.name,
+            user=keys.user if keys.has("user") else start.user,
+            login=Login(keys.login) if keys.has("login") else start.login,
+            delay_s=keys.delay if keys.has("delay") else start.delay_s,
+            deadline_s=keys.deadline if keys.has("deadline") else start.deadline_s,
         )
 
     def _components(self, below: Target, keys: TargetKeys, path: Path) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ SECTIONS: dict[str, set[type[ms.Keys]]] = {
     "child-components": {ms.SourceKeys},
     "Patches": {ms.PatchSourceKeys},
     "Targets": {ms.TargetKeys},
+    "session": {ms.SessionKeys},
     "Tests": {ms.TestsKeys},
     "smoke": {ms.SmokeKeys},
     "known": {ms.KnownKeys},
