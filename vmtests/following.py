@@ -121,10 +121,10 @@ class Following:
         self._wait_for_shell(ready_s)
         return self._shell.root
 
-    def send(self, script: str, *, seconds: float, ready_s: float) -> None:
-        """Hand a script to the guest's shell; raises GuestFailed without one."""
+    def send(self, script: str, *, seconds: float, ready_s: float, data: bytes = b"") -> None:
+        """Hand a script to the guest's shell, and its input; raises GuestFailed without one."""
         self._wait_for_shell(ready_s)
-        self._shell.send(script, seconds=seconds)
+        self._shell.send(script, seconds=seconds, data=data)
 
     def _wait_for_shell(self, ready_s: float) -> None:
         try:

@@ -198,17 +198,19 @@ class GuestShell:
         """Tell whether part of a script is still to be sent."""
         return bool(self._to_send) and self._wire.is_open
 
-    def send(self, script: str, *, seconds: float) -> None:
+    def send(self, script: str, *, seconds: float, data: bytes = b"") -> None:
         """Have a script run by the guest's ``sh``, which kills it after that time.
 
-        What an earlier script has not answered yet is forgotten.
+        ``data`` is its input, which the guest holds in memory until the script has ended. What an
+        earlier script has not answered yet is forgotten.
         """
         self._last_id += 1
         self._result, self._lost = None, ""
         encoded = base64.b64encode(script.encode() or b"\n").decode()
-        line = f"run {self._last_id} {max(1, round(seconds))} {encoded}\n"
+        size = f" {len(data)}" if data else ""
+        line = f"run {self._last_id} {max(1, round(seconds))} {encoded}{size}\n"
         # A script of which a part is sent has to be sent whole, or both become garbage.
-        self._to_send += line.encode()
+        self._to_send += line.encode() + data
         self._wire.send(self._to_send)
 
     def poll(self) -> GuestResult | None:
