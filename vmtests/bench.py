@@ -10,16 +10,22 @@ import os
 import pickle
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.ports.domain import hypervisor
+from pipeline.ports.domain import Hypervisor, hypervisor
 from pipeline.ports.log import FileSink, Line, Log, plain_text
+from pipeline.ports.loopback import raise_loopback
 from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
 from vmtests.machine import Machine
+
+if TYPE_CHECKING:
+    from vmtests.several import Several
 
 BEGAN = time.monotonic()
 
@@ -55,6 +61,8 @@ class Bench:
         self.log = Log(_Pipe(), self.file)
         self.evidence = Evidence(Path(parameters.evidence), log=self.log)
         self.machine: Machine | None = None
+        self.several: Several | None = None
+        self._virt: Hypervisor | None = None
         self._wrong: Exception | None = None
         self._is_decided = False
 
@@ -63,7 +71,9 @@ class Bench:
         root = Path(self.parameters.sockets) / "v"
         uri = self.parameters.machines
         try:
+            raise_loopback()
             virt = self.stack.enter_context(hypervisor(uri, root, log=self.log))
+            self._virt = virt
             machine = Machine(self.parameters, virt, self.evidence, log=self.log)
             machine.start()
         except Exception as error:
@@ -91,6 +101,21 @@ class Bench:
             self.prepare()
             self.machine.wait_for_boot()
         return self.machine
+
+    @contextmanager
+    def machines(self, test: str) -> Iterator["Several"]:
+        """Have more machines for one test; all of them are dead after it."""
+        from vmtests.several import Several
+
+        if self._wrong is not None:
+            raise self._wrong
+        assert self._virt is not None, "the machine was not started"
+        self.several = Several(self.parameters, self._virt, log=self.log, test=test)
+        try:
+            yield self.several
+        finally:
+            self.several.close()
+            self.several = None
 
     def end(self) -> None:
         """End the machine and write down what was found."""

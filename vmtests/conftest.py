@@ -22,6 +22,7 @@ from vmtests.bench import bench as the_bench
 from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
+from vmtests.several import Several
 
 _LONGEST_LOG = 64 * 1024
 
@@ -123,8 +124,9 @@ def _tell(bench: Bench, result: TestResult) -> None:
     if result.verdict not in (Verdict.FAILED, Verdict.TROUBLE):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
-    if bench.machine is not None:
-        for line in bench.machine.last_words().splitlines():
+    speaking = bench.several or bench.machine
+    if speaking is not None:
+        for line in speaking.last_words().splitlines():
             bench.log.detail(line)
     if bench.parameters.repeat:
         bench.log.fact(f"to repeat just this test: {bench.parameters.repeat}/{result.name}")
@@ -143,6 +145,13 @@ def machine(bench: Bench) -> Machine:
     It is there also when the boot has failed: the tests say what of.
     """
     return bench.booted()
+
+
+@pytest.fixture
+def machines(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Several]:
+    """Several machines in a network of their own: ``server, client = machines("server", …)``."""
+    with bench.machines(request.node.name) as found:
+        yield found
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ panicked, powered off or hung, every verb gives up at once with that as its caus
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.ports import image
 from pipeline.ports.accelerator import Accelerator, Kind
-from pipeline.ports.domain import Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
@@ -22,10 +23,11 @@ from vmtests.copies import Copies
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.looks import Looks
+from vmtests.network import Network
 from vmtests.waits import Waits
 
 
-class Machine(Waits, Copies, Looks):
+class Machine(Waits, Copies, Looks, Network):
     """A guest on its own layer of the disk under test."""
 
     def __init__(
@@ -36,12 +38,14 @@ class Machine(Waits, Copies, Looks):
         *,
         log: Log,
         name: str = "machine",
+        cards: Sequence[Card] = (),
     ) -> None:
         self.parameters = parameters
         self.name = name
         self.speed = parameters.speed
         self.watch = BootWatch(expected_of(parameters.target, self.speed), time.monotonic())
         self._hypervisor = hypervisor
+        self._cards = tuple(cards)
         self._evidence = evidence
         self._log = log
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
@@ -49,6 +53,7 @@ class Machine(Waits, Copies, Looks):
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self._is_plugged = False
 
     def start(self) -> None:
         """Boot from the disk's entry: a fresh layer the first time, what is on it after that."""
@@ -65,6 +70,7 @@ class Machine(Waits, Copies, Looks):
             self.watch = BootWatch(expected, domain.started)
             self._following = Following(domain, self.watch, self._evidence)
             self._programs = {}
+            self._is_plugged = False
 
     def _spec(self, boot: image.BootEntry) -> MachineSpec:
         target = self.parameters.target
@@ -80,6 +86,7 @@ class Machine(Waits, Copies, Looks):
             memory=target.memory,
             processors=target.processors,
             arch=self.parameters.tree.arch,
+            cards=self._cards,
         )
 
     def wait_for_boot(self) -> Outcome:

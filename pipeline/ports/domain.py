@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.ports import domain_root, image
 from pipeline.ports.domain_root import libvirt, reap
-from pipeline.ports.domain_xml import Console, Files, Layer, MachineSpec, domain_xml
+from pipeline.ports.domain_xml import Card, Console, Files, Layer, MachineSpec, card_xml, domain_xml
 from pipeline.ports.files import write_bytes
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Trouble
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.ports import qmp
 
 __all__ = [
+    "Card",
     "Console",
     "Domain",
     "Ended",
@@ -185,6 +186,13 @@ class Domain:
         for chord in keys:
             codes = [{"type": "qcode", "data": code} for code in chord.split("-")]
             self.monitor.execute("send-key", keys=codes, hold_time=hold_ms)
+
+    def plug(self, card: Card) -> None:
+        """Give the running machine a network card; raises Trouble where it has no free slot."""
+        try:
+            self._virt.attachDevice(card_xml(card))
+        except libvirt.libvirtError as error:
+            raise _trouble(error, self.name) from error
 
     def destroy(self) -> None:
         """End the machine now, as by pulling the plug; nothing happens when it has ended.
@@ -447,13 +455,15 @@ def hypervisor(uri: str, root: Path, *, log: Log) -> Iterator[Hypervisor]:
             opened._close()
 
 
-def confined(argv: Sequence[str | Path]) -> list[str | Path]:
+def confined(argv: Sequence[str | Path], *, serves: bool = False) -> list[str | Path]:
     """Write the command that runs a program which opens an embedded driver, walled off.
 
     Its network is empty, so that QEMU's is: a guest could reach only what the program itself
-    serves there. Its processes are a namespace: the kernel kills every QEMU with it.
+    serves there. Its processes are a namespace: the kernel kills every QEMU with it. A program
+    that ``serves`` begins with ``loopback.raise_loopback``, for which an ordinary user's keeps the
+    rights that it has over its namespaces.
     """
     walls = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
-        walls[:0] = ["--user", "--map-current-user"]
+        walls[:0] = ["--user", "--map-current-user", *(["--keep-caps"] if serves else [])]
     return ["unshare", *walls, "--", *argv]

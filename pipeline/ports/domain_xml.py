@@ -2,8 +2,8 @@
 """What a machine is made of, and libvirt's XML of it: values in, text out.
 
 The hardware is fixed: q35, virtio, two serial ports for the fixture, a screen with a
-keyboard, no network card. A guest's reset ends the machine, for what boots next is read from the
-disk by whoever started it. Format: https://libvirt.org/formatdomain.html
+keyboard, and no network card unless one is asked for. A guest's reset ends the machine, for what
+boots next is read from the disk by whoever started it. Format: https://libvirt.org/formatdomain.html
 """
 
 import uuid
@@ -22,6 +22,9 @@ _WITH_KEYBOARD = frozenset({"x86_64"})
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MACHINES = {"x86_64": "q35"}
 DISK_SERIAL = "ostci"
+HOST_ADDRESS = "10.0.2.2"
+GUEST_ADDRESS = "10.0.2.15/24"
+"""What QEMU's user network takes them for: https://www.qemu.org/docs/master/system/devices/net.html"""
 
 
 class Console(StrEnum):
@@ -32,12 +35,24 @@ class Console(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Card:
+    """A network card (virtio) behind which QEMU itself is the network.
+
+    A guest with ``GUEST_ADDRESS`` reaches at ``HOST_ADDRESS`` what listens on the loopback of the
+    network namespace that QEMU is in, and nothing else. Each has a network of its own.
+    """
+
+    mac: str = "52:54:00:6f:73:01"
+
+
+@dataclass(frozen=True, kw_only=True)
 class MachineSpec:
     """A machine to start.
 
     ``disk`` is a writable layer (qcow2) that nobody else uses; ``into`` a directory for sockets and
     ``console.txt``, with a short path. ``memory`` is in bytes. ``extra_options`` go to QEMU as
-    they are.
+    they are. A card costs a boot the loading of its module, so that there is none by default;
+    libvirt leaves one slot free, into which one can be plugged while it runs.
     """
 
     name: str
@@ -49,6 +64,7 @@ class MachineSpec:
     processors: int = 2
     arch: str = "x86_64"
     console: Console = Console.FILE
+    cards: tuple[Card, ...] = ()
     extra_options: tuple[str, ...] = ()
 
     @property
@@ -107,6 +123,20 @@ def domain_xml(spec: MachineSpec, files: Files, *, emulator: Path) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def card_xml(card: Card) -> str:
+    """Write the XML of a network card alone, as a running machine is given one."""
+    return ET.tostring(_card(card), encoding="unicode")
+
+
+def _card(card: Card) -> ET.Element:
+    found = ET.Element("interface", type="user")
+    ET.SubElement(found, "mac", address=card.mac)
+    ET.SubElement(found, "model", type="virtio")
+    # Without it QEMU would look for a file of its own for booting over the network.
+    ET.SubElement(found, "rom", enabled="no")
+    return found
+
+
 def _text(parent: ET.Element, name: str, text: str, **attributes: str) -> None:
     ET.SubElement(parent, name, attributes).text = text
 
@@ -124,6 +154,7 @@ def _devices(devices: ET.Element, spec: MachineSpec, files: Files, emulator: Pat
     _text(devices, "emulator", str(emulator))
     if files.layers:
         _disk(devices, files.layers)
+    devices.extend(_card(card) for card in spec.cards)
     _console(devices, spec)
     ET.SubElement(devices, "controller", type="virtio-serial")
     _port(devices, spec.journal_socket, JOURNAL_PORT)

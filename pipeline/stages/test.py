@@ -240,7 +240,7 @@ def _run_pytest(
 
         try:
             done = process.run(
-                confined(argv),
+                confined(argv, serves=True),
                 log=log,
                 deadline_s=deadline_s,
                 env=environment,

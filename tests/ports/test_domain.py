@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.ports import domain_root, image
 from pipeline.ports.domain import (
+    Card,
     Console,
     Domain,
     Ended,
@@ -94,6 +95,29 @@ def test_what_a_guest_does_to_itself_is_told(
         assert (first.kind, second.kind, last.kind) == (EventKind.STARTED, kind, EventKind.ENDED)
         assert machine.started <= second.time <= last.time
         assert machine.console.read_text().count("UP") == 1, "a reset does not start it again"
+
+
+_CARDS = "echo cards $(cat /sys/bus/pci/devices/*/device | grep -c 0x1041)"
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("cards", [(), (Card(), Card(mac="52:54:00:6f:73:02"))])
+def test_a_machine_has_the_network_cards_that_it_is_given(
+    driver: Hypervisor, into: Path, cards: tuple[Card, ...]
+) -> None:
+    with driver.start(replace(bare.spec(into, script=_CARDS), cards=cards)) as machine:
+        bare.wait_for_line(machine, f"cards {len(cards)}")
+
+
+@pytest.mark.vm
+def test_one_card_can_be_plugged_in_and_where_there_is_no_slot_left_that_is_told(
+    driver: Hypervisor, into: Path
+) -> None:
+    with driver.start(bare.spec(into)) as machine:
+        bare.wait_for_line(machine, "UP")
+        machine.plug(Card())
+        with pytest.raises(Trouble, match=r"bare: libvirt: .*No more available PCI slots"):
+            machine.plug(Card(mac="52:54:00:6f:73:02"))
 
 
 @pytest.mark.vm
