@@ -25,6 +25,7 @@ from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.words.boot import expected_of
+from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.installed import (
     LARGEST,
@@ -108,7 +109,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         near = difflib.get_close_matches(suite, there, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}"
         raise BadInput(f"there is no suite {suite}", hint=hint)
-    Known(request.target.smoke.known)  # what is wrong with them is told before a machine starts
+    smoke = request.target.smoke
+    Known(smoke.known)  # what is wrong with them is told before a machine starts
+    ConsoleLines(smoke.required_console, smoke.forbidden_console)
     started = time.monotonic()
     installed = _installed(request, test, log) if suite == SUITE else ()
     _empty(request.into)
