@@ -37,7 +37,14 @@ from pipeline.words.installed import (
 )
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
-from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
+from pipeline.words.suite import (
+    LOG_MARK,
+    MOST_PROCESSES,
+    PARAMETERS,
+    TOO_MANY,
+    SuiteParameters,
+    SuiteReport,
+)
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict, suite_verdict
@@ -60,7 +67,8 @@ class TestRequest:
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
-    those to be run, of all.
+    those to be run, of all. A suite that does not end within ``deadline_s`` seconds is stopped; 0
+    is what its target, its tests and this host's speed give it.
     """
 
     run: str
@@ -75,6 +83,7 @@ class TestRequest:
     repo: Path | None = None
     known_failing: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    deadline_s: float = 0.0
 
     __test__ = False
 
@@ -142,6 +151,7 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         )
         besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
+        deadline_s = request.deadline_s or deadline_s
         bytecode = cache.resolve() / "bytecode"
         only = "" if installed else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
@@ -272,6 +282,9 @@ def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:
     if code < 0 or _was_killed(request.into, code):
         why = f"the suite did not end within {deadline_s:.0f} s, or was killed"
         return replace(blank, cause="trouble", message=f"{why} ({process.describe_code(code)})")
+    if code == TOO_MANY:
+        message = f"the suite had more than {MOST_PROCESSES} processes and was stopped"
+        return replace(blank, cause="trouble", message=message)
     suite, _, test = request.suite.partition("/")
     if code == _NOTHING_COLLECTED and test:
         raise BadInput(f"suite {suite} has no test {test}")
