@@ -17,6 +17,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.stages.test import TestRequest
+from pipeline.words import journal
 from pipeline.words.manifest import Target
 from pipeline.words.refs import Commit, RefName
 from pipeline.words.tree import Tree
@@ -54,7 +55,10 @@ def debian_request(
     with lock(top / "lock", what="the Debian of the tests", wait_s=1800.0):
         repo = Repo(top / "repo", log=log).create(Mode.BARE_USER)
         _, variants = machines.import_sample(manifest, repo, variants=(("runtime",),), log=log)
-    target = replace(manifest.target("runtime"), disk_size=2 * 1024**3)
+    target = manifest.target("runtime")
+    # Of the components there is none here that could greet.
+    required = {journal.JOURNAL_STARTED: "", journal.STARTUP_FINISHED: ""}
+    target = replace(target, smoke=replace(target.smoke, required=required))
     return _request(repo, variants["runtime"], target, layer, into, options, smoke, log)
 
 
