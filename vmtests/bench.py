@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.ports.domain import Hypervisor, hypervisor
 from pipeline.ports.log import FileSink, Line, Log, plain_text
@@ -27,6 +28,9 @@ from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
 from vmtests.forks import Forks, can_fork, slug
 from vmtests.machine import Machine
+
+if TYPE_CHECKING:
+    from vmtests.several import Several
 
 BEGAN = time.monotonic()
 
@@ -70,6 +74,7 @@ class Bench:
         self._numbers = itertools.count(2)
         self._has_tried = False
         self._booting = threading.RLock()
+        self.several: Several | None = None
         self._wrong: Exception | None = None
         self._is_decided = False
 
@@ -168,6 +173,21 @@ class Bench:
                 machine.is_spent = True
                 machine = self.booted()
             yield machine
+
+    @contextmanager
+    def machines(self, test: str) -> Iterator["Several"]:
+        """Have more machines for one test; all of them are dead after it."""
+        from vmtests.several import Several
+
+        if self._wrong is not None:
+            raise self._wrong
+        assert self._virt is not None, "the machine was not started"
+        self.several = Several(self.parameters, self._virt, log=self.log, test=test)
+        try:
+            yield self.several
+        finally:
+            self.several.close()
+            self.several = None
 
     def end(self) -> None:
         """End the machine and write down what was found."""

@@ -24,6 +24,7 @@ from vmtests.bench import bench as the_bench
 from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
+from vmtests.several import Several
 
 _LONGEST_LOG = 64 * 1024
 
@@ -148,8 +149,8 @@ def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
     if not _is_bad(result):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
-    machine = bench.current or bench.machine
-    words = machine.last_words() if machine is not None else ""
+    speaking = bench.several or bench.current or bench.machine
+    words = speaking.last_words() if speaking is not None else ""
     # Of several tests that fail of one boot, the first shows what it said.
     failure.tell(described, words if words != _told[-1] else "", bench.log)
     _told.append(words)
@@ -178,6 +179,13 @@ def machine(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Machine]:
         bench.current = found
         yield found
         bench.current = None
+
+
+@pytest.fixture
+def machines(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Several]:
+    """Several machines in a network of their own: ``server, client = machines("server", …)``."""
+    with bench.machines(request.node.name) as found:
+        yield found
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pipeline.ports.domain import Domain, Ended, Event, EventKind
 from pipeline.ports.guest import GuestResult, GuestShell, JournalReader
@@ -48,6 +48,14 @@ class GuestFailed(Failed):
         self.cause = cause
 
 
+class Beside(Protocol):
+    """Other guests of the same test, which are followed whenever this one is."""
+
+    def pump(self, by: "Following") -> None: ...
+
+    def give_up_if_lost(self, by: "Following") -> None: ...
+
+
 class Following:
     """One domain from its start to its end; the next boot gets a new one."""
 
@@ -63,6 +71,7 @@ class Following:
         self.watch = watch
         self.entries: deque[Entry] = deque(before, maxlen=_MOST_ENTRIES)
         self.ended: Ended | None = None
+        self.beside: Beside | None = None
         self._evidence = evidence
         self._events: SimpleQueue[Event] = domain.event_queue()
         self._shell_lost: GuestFailed | None = None
@@ -98,6 +107,8 @@ class Following:
         if now >= self._next_screen and self.domain.is_running():
             self._evidence.screenshot(self.domain)
             self._next_screen = now + _SCREEN_S
+        if self.beside is not None:
+            self.beside.pump(self)
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float) -> T:
         """Wait until ``look`` finds something true; no longer than that can still happen."""
@@ -114,10 +125,13 @@ class Following:
     def give_up_if_lost(self) -> None:
         """Raise GuestFailed where the guest is beyond help, with the cause of that."""
         final = self.watch.final
+        name = f"{self.domain.name}: " if self.beside is not None else ""
         if final is not None:
-            raise GuestFailed(final.message, cause=final.cause)
+            raise GuestFailed(name + final.message, cause=final.cause)
         if self.ended is not None:
-            raise GuestFailed("the machine is not running", cause=Cause.POWERED_OFF)
+            raise GuestFailed(f"{name}the machine is not running", cause=Cause.POWERED_OFF)
+        if self.beside is not None:
+            self.beside.give_up_if_lost(self)
 
     def wait_for_end(self, seconds: float) -> Ended:
         """Wait until the guest has ended, which somebody has asked it to."""
@@ -152,10 +166,10 @@ class Following:
         self._wait_for_shell(ready_s)
         return self._shell.root
 
-    def send(self, script: str, *, seconds: float, ready_s: float) -> None:
-        """Hand a script to the guest's shell; raises GuestFailed without one."""
+    def send(self, script: str, *, seconds: float, ready_s: float, data: bytes = b"") -> None:
+        """Hand a script to the guest's shell, and its input; raises GuestFailed without one."""
         self._wait_for_shell(ready_s)
-        self._shell.send(script, seconds=seconds)
+        self._shell.send(script, seconds=seconds, data=data)
 
     def _wait_for_shell(self, ready_s: float) -> None:
         try:

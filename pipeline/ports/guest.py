@@ -202,16 +202,18 @@ class GuestShell:
         """Tell whether part of a script is still to be sent."""
         return bool(self._to_send) and self._wire.is_open
 
-    def send(self, script: str, *, seconds: float) -> None:
+    def send(self, script: str, *, seconds: float, data: bytes = b"") -> None:
         """Have a script run by the guest's ``sh``, which kills it after that time.
 
-        What an earlier script has not answered yet is forgotten.
+        ``data`` is its input, which the guest holds in memory until the script has ended. What an
+        earlier script has not answered yet is forgotten.
         """
         self._last_id += 1
         self._result, self._lost = None, ""
-        line = f"run {self._last_id} {max(1, round(seconds))} {_for_printf(script)}\n"
+        limit_s = max(1, round(seconds))
+        line = f"run {self._last_id} {limit_s} {len(data)} {_for_printf(script)}\n"
         # A script of which a part is sent has to be sent whole, or both become garbage.
-        self._to_send += line.encode()
+        self._to_send += line.encode() + data
         self._wire.send(self._to_send)
 
     def expect(self, root: str) -> None:

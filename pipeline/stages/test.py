@@ -28,6 +28,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.testing import desktop
 from pipeline.words.boot import expected_of
+from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.external import SUITE as EXTERNALS
 from pipeline.words.external import Externals, wanted
@@ -41,7 +42,14 @@ from pipeline.words.installed import (
 )
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
-from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
+from pipeline.words.suite import (
+    LOG_MARK,
+    MOST_PROCESSES,
+    PARAMETERS,
+    TOO_MANY,
+    SuiteParameters,
+    SuiteReport,
+)
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import Ran, SuiteResult, Verdict, suite_verdict
@@ -67,7 +75,9 @@ class TestRequest:
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
     those to be run, of all. ``forks`` lets tests go on from a checkpoint, where they do not ask for
-    a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after.
+    a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after. A
+    suite that does not end within ``deadline_s`` seconds is stopped; 0 is what its target, its
+    tests and this host's speed give it.
     """
 
     run: str
@@ -90,6 +100,7 @@ class TestRequest:
     """The command, but for suite and test, that repeats a test as it was."""
     forks: bool = True
     leaves_checkpoint: bool = False
+    deadline_s: float = 0.0
 
     __test__ = False
 
@@ -138,7 +149,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         near = difflib.get_close_matches(suite, there, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}"
         raise BadInput(f"there is no suite {suite}", hint=hint)
-    Known(request.target.smoke.known)  # what is wrong with them is told before a machine starts
+    smoke = request.target.smoke
+    Known(smoke.known)  # what is wrong with them is told before a machine starts
+    ConsoleLines(smoke.required_console, smoke.forbidden_console)
     started = time.monotonic()
     installed = _installed(request, test, log) if suite == SUITE else ()
     brought = _externals(request, test) if suite == EXTERNALS else ()
@@ -185,6 +198,7 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         if found is not None and request.target.session is not None:
             besides_s += found.seconds(request.target.session)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
+        deadline_s = request.deadline_s or deadline_s
         bytecode = cache.resolve() / "bytecode"
         only = "" if installed or brought or (found and found.apps) else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
@@ -375,6 +389,9 @@ def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:
     if code < 0 or _was_killed(request.into, code):
         why = f"the suite did not end within {deadline_s:.0f} s, or was killed"
         return replace(blank, cause="trouble", message=f"{why} ({process.describe_code(code)})")
+    if code == TOO_MANY:
+        message = f"the suite had more than {MOST_PROCESSES} processes and was stopped"
+        return replace(blank, cause="trouble", message=message)
     suite, _, test = request.suite.partition("/")
     if code == _NOTHING_COLLECTED and test:
         raise BadInput(f"suite {suite} has no test {test}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.words import journal
+from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.fixture import FIXTURE_KNOWN
 from pipeline.words.journal import Entry
 from pipeline.words.manifest import KnownMessage, Target
@@ -45,6 +46,10 @@ class Expected:
     unit: str
     required: Mapping[str, str] = field(default_factory=dict)
     forbidden: Mapping[str, str] = field(default_factory=dict)
+    required_units: tuple[str, ...] = ()
+    forbidden_units: frozenset[str] = frozenset()
+    required_console: Mapping[str, str] = field(default_factory=dict)
+    forbidden_console: Mapping[str, str] = field(default_factory=dict)
     known: tuple[KnownMessage, ...] = ()
     deadline_s: float = 90.0
     quiet_s: float = 25.0
@@ -61,6 +66,10 @@ def expected_of(target: Target, speed: float) -> Expected:
         unit=smoke.unit or target.default_unit,
         required=smoke.required or {journal.STARTUP_FINISHED: "start-up finished"},
         forbidden=smoke.forbidden,
+        required_units=smoke.required_units,
+        forbidden_units=frozenset(smoke.forbidden_units),
+        required_console=smoke.required_console,
+        forbidden_console=smoke.forbidden_console,
         known=(*smoke.known, *FIXTURE_KNOWN),
         deadline_s=smoke.deadline_s * speed,
         quiet_s=max(10.0, min(_QUIET_S, smoke.deadline_s / 4) * speed),
@@ -93,7 +102,7 @@ class BootWatch:
     """Follow one boot; tell it what happens, ask for ``outcome``."""
 
     def __init__(self, expected: Expected, now: float) -> None:
-        """Raises BadInput for a known message that is no pattern."""
+        """Raises BadInput for a known message or a line of the console that is no pattern."""
         self.expected = expected
         self.outcome = _PENDING
         self.symptoms: list[Symptom] = []
@@ -109,6 +118,7 @@ class BootWatch:
         self.is_leaving = False
         """The test has asked the machine to end: its end is no failure."""
         self._known = Known(expected.known)
+        self._lines = ConsoleLines(expected.required_console, expected.forbidden_console)
         self._began = self._heard = now
         self._held: tuple[float, Symptom] | None = None
         self._last = ""
@@ -131,9 +141,14 @@ class BootWatch:
         return self.is_reached and not self.missing() and self.final is None
 
     def missing(self) -> dict[str, str]:
-        """List the required message ids that were not seen, with what they stand for."""
+        """List what is required and was not seen, with what it stands for.
+
+        Message ids, units that have not started, patterns of the console.
+        """
         wanted = self.expected.required
-        return {one: what for one, what in wanted.items() if one.lower() not in self.seen}
+        ids = {one: what for one, what in wanted.items() if one.lower() not in self.seen}
+        units = [one for one in self.expected.required_units if self.units.get(one) != "started"]
+        return {**ids, **dict.fromkeys(units, "a unit that has to start"), **self._lines.missing}
 
     def entry(self, entry: Entry, now: float) -> None:
         """Take a journal entry."""
@@ -165,6 +180,9 @@ class BootWatch:
         elif text:
             self._progress(now, text)
             self._mark("first_line", now)
+            what = self._lines.take(text)
+            if what is not None and not self._known.find(text):
+                self._add(_forbidden(f"{what}: {text}"), now)
             found = of_console(text)
             if found is not None and (found.weight == FINAL or not self._known.find(text)):
                 self._add(found, now)
@@ -246,6 +264,8 @@ class BootWatch:
             self.units[entry.unit] = "started"
             if entry.unit == self.expected.unit:
                 self._mark("target", now)
+            if entry.unit in self.expected.forbidden_units and not self._known.find(entry.text):
+                self._add(_forbidden(f"{entry.unit} was started", name=entry.unit), now)
         elif entry.message_id in {journal.UNIT_FAILED, journal.START_FAILED}:
             self.units[entry.unit] = "failed"
             if self._known.find(entry.text):
@@ -290,11 +310,17 @@ class BootWatch:
             return self._lacks(f"and nothing was heard for {seconds:.0f} s")
         waits = f", while it waits for {self._waits_for}" if self._waits_for else ""
         last = f"; the last was: {self._last}" if self._last else "; it never said anything"
+        if self._last and "first_entry" not in self.marks:
+            waits += ", and its journal never came"
         return _final(Cause.HANG, f"nothing was heard for {seconds:.0f} s{waits}{last}")
 
     def _lacks(self, when: str) -> Symptom:
         names = ", ".join(f"{what or one} ({one})" for one, what in self.missing().items())
-        return _final(Cause.MISSING, f"required messages were not seen {when}: {names}")
+        return _final(Cause.MISSING, f"what is required was not seen {when}: {names}")
+
+
+def _forbidden(message: str, *, name: str = "") -> Symptom:
+    return Symptom(cause=Cause.FORBIDDEN, message=message[:500], weight=BLEMISH, name=name)
 
 
 def _final(cause: Cause, message: str) -> Symptom:

@@ -196,6 +196,14 @@ class SmokeSpec:
     """MESSAGE_ID → what it stands for; each must be seen."""
     forbidden: Mapping[str, str] = field(default_factory=dict)
     """MESSAGE_ID → what it stands for; none may be seen."""
+    required_units: tuple[str, ...] = ()
+    """Each must have started before the boot is done."""
+    forbidden_units: tuple[str, ...] = ()
+    """None may start."""
+    required_console: Mapping[str, str] = field(default_factory=dict)
+    """Pattern → what it stands for; each must be found in a line of the console."""
+    forbidden_console: Mapping[str, str] = field(default_factory=dict)
+    """Pattern → what it stands for; none may be found in a line of the console."""
     known: tuple[KnownMessage, ...] = ()
     deadline_s: int = 90
     """For a boot on a machine with KVM; stretched by the measured speed of the host."""

@@ -298,16 +298,41 @@ def _smoke(keys: SmokeKeys, below: SmokeSpec) -> SmokeSpec:
     known = tuple(
         KnownMessage(pattern=one.pattern, reason=one.reason) for one in keys.known if one.pattern
     )
-    required = {one: text for one, text in below.required.items() if one not in keys.forbidden}
-    forbidden = {one: text for one, text in below.forbidden.items() if one not in keys.required}
+    required, forbidden = _both((below.required, keys.required), (below.forbidden, keys.forbidden))
+    lines, no_lines = _both(
+        (below.required_console, keys.required_console),
+        (below.forbidden_console, keys.forbidden_console),
+    )
+    units, no_units = _both(
+        (_named(below.required_units), _named(keys.required_units)),
+        (_named(below.forbidden_units), _named(keys.forbidden_units)),
+    )
     return SmokeSpec(
         unit=keys.unit or below.unit,
-        required={**required, **keys.required},
-        forbidden={**forbidden, **keys.forbidden},
+        required=required,
+        forbidden=forbidden,
+        required_units=tuple(units),
+        forbidden_units=tuple(no_units),
+        required_console=lines,
+        forbidden_console=no_lines,
         known=tuple(dict.fromkeys((*below.known, *known))),
         deadline_s=keys.deadline if keys.has("deadline") else below.deadline_s,
         settle_s=keys.settle if keys.has("settle") else below.settle_s,
     )
+
+
+_Layers = tuple[Mapping[str, str], Mapping[str, str]]
+
+
+def _both(required: _Layers, forbidden: _Layers) -> tuple[dict[str, str], dict[str, str]]:
+    """Put what is above over what is below; what is required there is forbidden no more."""
+    wants = {one: text for one, text in required[0].items() if one not in forbidden[1]}
+    wants_not = {one: text for one, text in forbidden[0].items() if one not in required[1]}
+    return {**wants, **required[1]}, {**wants_not, **forbidden[1]}
+
+
+def _named(units: Iterable[str]) -> dict[str, str]:
+    return dict.fromkeys(units, "")
 
 
 def derive_target(manifest: Manifest, name: str) -> Target:

@@ -16,6 +16,11 @@ PARAMETERS = "OSTCI_SUITE"
 LOG_MARK = "\x1e"
 """What a line of the log begins with among a suite's output; then a digit, the level."""
 
+MOST_PROCESSES = 400
+"""How many a suite may have at a time, all below it together."""
+TOO_MANY = 75
+"""Its exit code when it had more, and stopped itself and all of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteParameters:

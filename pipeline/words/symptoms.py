@@ -104,6 +104,7 @@ _LINES: tuple[tuple[Cause, int, tuple[str, ...]], ...] = (
     (Cause.INIT_DIED, FINAL, (_PANIC + r"Attempted to kill init", r"^systemd\[1\]: Freezing exec")),
     (Cause.OOM_KILL, FINAL, (_PANIC + r".*(?:Out of memory|System is deadlocked on memory)",)),
     (Cause.PANIC, FINAL, (r"^Kernel panic - not syncing",)),
+    (Cause.POWERED_OFF, FINAL, (r"^reboot: System halted$",)),
     (Cause.EMERGENCY, FINAL, (r"^You are in (?:emergency|rescue) mode",)),
     (
         Cause.OOPS,

@@ -273,3 +273,25 @@ def test_the_end_of_the_guest_closes_the_wire(listener: socket.socket, tmp_path:
         accept(listener).close()
         assert read_all(reader, 1) == []
         assert not reader.is_open
+
+
+def test_a_script_gets_its_input_byte_for_byte(
+    listener: socket.socket, tmp_path: Path, log: Log
+) -> None:
+    content = bytes(range(256)) * 3000 + b"run 9 1 eA==\n"
+    with guest(listener, tmp_path, log), GuestShell(tmp_path / "port") as shell:
+        until = time.monotonic() + 30
+        while not shell.is_ready:
+            assert time.monotonic() < until
+            shell.poll()
+        shell.send("cat", seconds=20, data=content)
+        while (done := shell.poll()) is None:
+            assert time.monotonic() < until
+        assert (done.code, done.stdout) == (0, content)
+        # What a script leaves of its input is not taken for the next one.
+        shell.send("exit 3", seconds=20, data=content)
+        while (done := shell.poll()) is None:
+            assert time.monotonic() < until
+        assert done.code == 3
+        assert shell.run("cat; echo next", timeout_s=10).stdout == b"next\n"
+        assert not list(tmp_path.glob("in.*"))

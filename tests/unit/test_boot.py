@@ -414,6 +414,55 @@ def test_a_boot_that_is_to_settle_is_watched_on() -> None:
         assert made.outcome.cause is cause
 
 
+WANTS = replace(
+    EXPECTED,
+    required_units=("sshd.service",),
+    forbidden_units=frozenset({"telnet.service"}),
+    required_console={"^hello": "a greeting"},
+    forbidden_console={r"\bpassword\b": "a secret"},
+)
+
+
+def test_units_and_lines_of_the_console_are_waited_for() -> None:
+    made = watch(*CLEAN, expected=WANTS)
+    before = made.outcome.state
+    assert before is State.PENDING
+    assert set(made.missing()) == {"sshd.service", "^hello"}
+    made.entry(started("sshd.service"), 1.0)
+    made.console(b"[    2.000000] \x1b[1mhello\x1b[0m", 1.1)
+    assert made.missing() == {"^hello": "a greeting"}, "a line begins where it begins"
+    made.console(b"\x1b[1mhello\x1b[0m there", 1.2)
+    assert made.outcome.state is State.PASSED
+
+
+def test_what_is_required_and_does_not_come_is_named() -> None:
+    made = watch(*CLEAN, expected=WANTS)
+    made.tick(100.0)
+    assert made.outcome.cause is Cause.MISSING
+    named = "a unit that has to start (sshd.service), a greeting (^hello)"
+    assert made.outcome.message.endswith(f": {named}")
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (started("telnet.service"), "telnet.service was started"),
+        (b"the password is 1234", "a secret: the password is 1234"),
+    ],
+)
+def test_a_unit_or_a_line_that_is_forbidden_fails_the_boot(
+    event: Entry | bytes, message: str
+) -> None:
+    wants = replace(WANTS, required_units=(), required_console={})
+    made = watch(event, *CLEAN, expected=wants)
+    assert (made.outcome.cause, made.outcome.message) == (Cause.FORBIDDEN, message)
+
+
+def test_a_line_of_the_console_that_is_no_pattern_is_bad_input() -> None:
+    with pytest.raises(BadInput, match=r"console line '\(': missing \)"):
+        BootWatch(replace(EXPECTED, required_console={"(": ""}), 0.0)
+
+
 def test_a_known_message_that_is_no_pattern_is_bad_input() -> None:
     expected = Expected(unit=UNIT, known=(KnownMessage(pattern="(", reason=""),))
     with pytest.raises(BadInput, match=r"known message '\(': missing \)"):

@@ -337,13 +337,28 @@ def test_the_other_keys_at_the_top_arrive() -> None:
 def test_tests_are_for_every_target_and_a_target_adds_its_own() -> None:
     manifest = parsed(
         with_keys(
-            tests={"smoke": {"required": {ID: "up"}, "known": [{"pattern": "a", "reason": "b"}]}},
+            tests={
+                "smoke": {
+                    "required": {ID: "up"},
+                    "known": [{"pattern": "a", "reason": "b"}],
+                    "required-units": ["all.service", "each.service"],
+                    "required-console": {"everywhere": "it is"},
+                }
+            },
             targets={
                 "runtime": {},
                 "other": {
                     "default-target": "graphical.target",
                     "tests": {
-                        "smoke": {"forbidden": {"0" * 32: "bad"}, "deadline": "5m", "settle": "2s"}
+                        "smoke": {
+                            "forbidden": {"0" * 32: "bad"},
+                            "deadline": "5m",
+                            "settle": "2s",
+                            "required-units": ["sshd.service"],
+                            "forbidden-units": ["all.service"],
+                            "required-console": {"^hello": "a greeting"},
+                            "forbidden-console": {"everywhere": "now here"},
+                        }
                     },
                 },
             },
@@ -354,6 +369,13 @@ def test_tests_are_for_every_target_and_a_target_adds_its_own() -> None:
     assert (plain.forbidden, other.forbidden) == ({}, {"0" * 32: "bad"})
     assert (plain.deadline_s, other.deadline_s) == (90, 300)
     assert (plain.settle_s, other.settle_s) == (0, 2)
+    assert plain.required_units == ("all.service", "each.service")
+    # What a target forbids is not required of it any more.
+    assert other.required_units == ("each.service", "sshd.service")
+    assert other.forbidden_units == ("all.service",)
+    assert (plain.required_console, plain.forbidden_console) == ({"everywhere": "it is"}, {})
+    assert other.required_console == {"^hello": "a greeting"}
+    assert other.forbidden_console == {"everywhere": "now here"}
     assert other.known == (KnownMessage(pattern="a", reason="b"),)
     assert manifest.target("other").default_unit == "graphical.target"
 

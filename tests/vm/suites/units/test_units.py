@@ -47,3 +47,5 @@ def test_ostree_names_the_deployment_that_the_kernel_names(
     booted = [line for line in machine.ostree_status() if line.startswith("* ")]
     assert len(booted) == 1
     assert f" {commit}.0" in booted[0]
+    found = [one for one in machine.deployments() if one.is_booted]
+    assert [(one.commit, one.serial) for one in found] == [(commit, 0)]

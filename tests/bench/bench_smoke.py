@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the smoke suite saves, and what its evidence costs.
+
+Its ten checks in one boot against a boot for each of them; a boot with everything that is kept of
+it (console, journal, a picture every few seconds, reports) against one of which nothing is kept.
+The guest is ``manifests/tiny.yaml``'s, the fastest to boot: a slower one saves more, and its
+evidence costs less of its time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.ports.log import Log
+from pipeline.stages.test import TestRequest, run_suite
+from pipeline.words.verdict import Verdict
+from tests import spoilt
+from tests.bench.frame import Row, interleaved, timed
+
+ROUNDS = 5
+MORE = 0.03
+_SUITES = Path(__file__).with_name("suites")
+
+
+def bench(scratch: Path) -> Iterator[Row]:
+    """Measure boots of tiny."""
+    request = spoilt.tiny_request({}, scratch / "evidence", log=Log())
+    yield _ten_boots(request, scratch)
+    yield _evidence(request, scratch)
+
+
+def _run(request: TestRequest, scratch: Path) -> None:
+    result = run_suite(request, cache=scratch / "cache", tmp=scratch / "tmp", log=Log())
+    assert result.verdict is Verdict.PASSED, result.message
+
+
+def _ten_boots(request: TestRequest, scratch: Path) -> Row:
+    names: list[str] = []
+
+    def one_boot() -> float:
+        result = run_suite(request, cache=scratch / "cache", tmp=scratch / "tmp", log=Log())
+        names[:] = [one.name for one in result.tests]
+        return result.seconds
+
+    def a_boot_each() -> float:
+        return sum(
+            timed(lambda name=name: _run(replace(request, suite=f"smoke/{name}"), scratch))  # type: ignore[misc]
+            for name in names
+        )
+
+    ours, baseline = interleaved(one_boot, a_boot_each, rounds=1, warm=0)
+    return Row(
+        name=f"the smoke suite's {len(names)} checks",
+        ours=ours,
+        baseline=baseline,
+        against="the same checks with a boot for each",
+        reach="one boot for all",
+        reached=baseline > ours * (len(names) - 3),
+        rounds=1,
+    )
+
+
+def _evidence(request: TestRequest, scratch: Path) -> Row:
+    plain = replace(request, suite="plain", suites=_SUITES)
+    bare = replace(request, suite="bare", suites=_SUITES)
+    ours, baseline = interleaved(
+        lambda: timed(lambda: _run(plain, scratch)),
+        lambda: timed(lambda: _run(bare, scratch)),
+        rounds=ROUNDS,
+    )
+    return Row(
+        name="a boot whose evidence is kept",
+        ours=ours,
+        baseline=baseline,
+        against="the same boot of which nothing is kept",
+        reach=f"≤ +{MORE:.0%}",
+        reached=ours <= baseline * (1 + MORE),
+        note=f"{ours - baseline:+.2f} s, {ours / baseline - 1:+.1%}",
+        rounds=ROUNDS,
+    )
