@@ -118,6 +118,7 @@ def do_shell(options: argparse.Namespace) -> int:
 
     house = open_house(options)
     passage = Passage(house, _run_of(house, options.run))
+    house.manifest = passage.manifest
     built = read_built(passage.run).get(options.component)
     if built is not None and built.worker:
         return _shell_of_worker(house, passage, built.worker, options)

@@ -227,6 +227,8 @@ def _when(received: float, now: float) -> str:
 
 
 def _moved(push: Push) -> str:
+    if push.via is Via.NIGHTLY:
+        return push.after
     newest = "gone" if push.state is PushState.REFUSED else "newest"
     told = f"{push.before[:7] or 'new'}→{push.after[:7] or newest}"
     return f"{told} {push.branch}".rstrip()

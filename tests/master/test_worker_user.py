@@ -106,15 +106,15 @@ def test_what_builds_is_another_user_who_reads_no_key_and_no_secret(yard: Yard) 
             assert yard.user.run(["touch", up.root / name / "x"]).returncode == 1, name
         assert up.process is not None
         work.wake(up.process)
-        (push,) = up.wait_ended(*up.ledger.pushes.newest(1))
+        (push,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)
         builds = up.builds("component/one")
         assert [build["word"] for build in builds] == ["success"], up.logs(builds[0])
         assert names(builds) == ["away-local-1"]
         work.change("one", fails=True)
         up.wait(lambda: len(up.ledger.pushes.newest(9)) == 2, "the bad push was seen")
-        up.wait_ended(*up.ledger.pushes.newest(1))
-        words = [*("shell", "one", "--", "cat", "build.sh")]
-        done = subprocess.run(up.argv(*words), capture_output=True, text=True, check=False)
+        up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)
+        argv = up.argv("shell", "one", "--", "cat", "build.sh")
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and "exit 1" in done.stdout, done.stderr
     (made,) = WorkerBook(work.house().workdir).read("local").made
     assert (made.component, made.run) == ("one", push.run)
