@@ -34,6 +34,10 @@ $(VENV)/.packages: packages.txt
 	@[ -n "$(SUDO)" ] || getent passwd libvirt-qemu > /dev/null || useradd --system --user-group \
 	    --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin libvirt-qemu
 	@[ -n "$(SUDO)" ] || ! getent group kvm > /dev/null || usermod --append --groups kvm libvirt-qemu
+	@# Who builds and boots for a root's ostci up; useradd gives it the subordinate ids that this takes.
+	@[ -n "$(SUDO)" ] || getent passwd ostci-worker > /dev/null || useradd --create-home \
+	    --home-dir /var/lib/ostci-worker --shell /usr/sbin/nologin ostci-worker
+	@[ -n "$(SUDO)" ] || ! getent group kvm > /dev/null || usermod --append --groups kvm ostci-worker
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml

@@ -27,14 +27,15 @@ Pushed = tuple[str, str, str]
 """Component, before and after."""
 
 
-def hooked(root: Path) -> Up:
+def hooked(root: Path, **more: object) -> Up:
     """Prepare a master that is told of pushes by hooks alone: its own rounds are far away."""
-    return _with_secret(Up(root, work=Cheap(root, **dict.fromkeys(NAMES, 0.0)), **_FAR))
+    work = Cheap(root, **dict.fromkeys(NAMES, 0.0))
+    return _with_secret(Up(root, work=work, **{**_FAR, **more}))
 
 
-def pretended(root: Path) -> Up:
+def pretended(root: Path, **more: object) -> Up:
     """The same, over commands that do nothing."""
-    return _with_secret(FakeUp(root, **_FAR))
+    return _with_secret(FakeUp(root, **{**_FAR, **more}))
 
 
 def polling(root: Path) -> Up:

@@ -178,7 +178,7 @@ def liar(folder: Path, spoil: str) -> str:
                 "from pathlib import Path",
                 f"done = subprocess.run([{str(Path(sys.executable).parent / 'ostci')!r}]"
                 " + sys.argv[1:])",
-                "if sys.argv[1] == 'offer' and done.returncode == 0:",
+                "if sys.argv[1] == 'perform' and done.returncode in (0, 1):",
                 "    file = sys.argv[sys.argv.index('--into') + 1]",
                 "    with tempfile.TemporaryDirectory() as name:",
                 "        top = Path(name)",

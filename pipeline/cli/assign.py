@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.assigned import Assignment, Job, job_of
+from pipeline.cli.baseline import promoted_last
 from pipeline.cli.building import read_built, wished
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
@@ -30,6 +31,7 @@ from pipeline.stages.base import BaseResult
 from pipeline.stages.build import Outcome
 from pipeline.words.artifact import Artifact
 from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
+from pipeline.words.fitness import Pool
 from pipeline.words.plan import Kind, Planner
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit
@@ -48,7 +50,7 @@ def do_assign(options: argparse.Namespace) -> int:
     ):
         passage = Passage(house, run)
         house.manifest = passage.manifest
-        made = _build(passage, job) if job.verb == "build" else _test(passage, job)
+        made = _build(passage, job) if job.verb == "build" else _test(passage, job, options.pool)
         run.file(job.file).parent.mkdir(exist_ok=True)
         passage.write(job.file, made)
         house.log.fact("nothing is to be done: it is there" if made.done else f"assigned: {job}")
@@ -151,7 +153,7 @@ def _wishes(passage: Passage) -> tuple[str, ...]:
     return tuple(name for name in ("try", "wish") if passage.run.file(name).is_file())
 
 
-def _test(passage: Passage, job: Job) -> Assignment:
+def _test(passage: Passage, job: Job, pool: str) -> Assignment:
     name, _suite = job.what
     trees = passage.read("trees", Trees, before="compose").trees
     tree = next((one for one in trees if one.name == name), None)
@@ -163,4 +165,6 @@ def _test(passage: Passage, job: Job) -> Assignment:
         files=("snapshot", "trees", *_wishes(passage)),
         tree=tree,
         key=base64.b64encode(passage.house.keyring.export()).decode(),
+        # That the push is not to blame nobody believes whom the master does not.
+        baseline=promoted_last(passage, tree) if pool == Pool.PUSH else None,
     )

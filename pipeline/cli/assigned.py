@@ -44,7 +44,8 @@ class Assignment:
 
     ``done``: it is there already, nothing is to be done. ``source`` is the component's source as
     an OSTree commit, ``artifacts`` what is in its buildroot, ``recipe`` the key that its artifact
-    is to have. ``key`` is what clients of the tree trust, in base64.
+    is to have. ``key`` is what clients of the tree trust, in base64. ``baseline`` is the tree that
+    a failure is compared with; without it nothing of this job is of ``elsewhere``.
     """
 
     run: str
@@ -57,10 +58,11 @@ class Assignment:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     tree: Tree | None = None
     key: str = ""
+    baseline: Tree | None = None
 
     @property
     def commits(self) -> tuple[Commit, ...]:
-        """What is to be pulled."""
+        """What is to be pulled in any case."""
         parts = [commit for one in self.artifacts.values() for commit in one.commits.values()]
         single = (self.base, self.source, self.tree.commit if self.tree else None)
         return (*(one for one in single if one is not None), *parts)

@@ -256,14 +256,14 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
-    house = passage.house
-    commit = _promoted_commit(passage, tree.name)
-    if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
+    from pipeline.cli.baseline import find_baseline
+
+    promoted = find_baseline(passage, tree)
+    if promoted is None:
         return None
-    info = house.repo.info(commit)
-    promoted = replace(tree, commit=commit, version=info.metadata.get("version", ""))
     target = target_of(passage.manifest, tree.target)
-    return promoted, disk_of(passage, promoted, target, house.clients_key(), full=False)
+    key = passage.house.clients_key()
+    return promoted, disk_of(passage, promoted, target, key, full=False)
 
 
 def _promoted_commit(passage: Passage, tree: str) -> Commit | None:

@@ -13,7 +13,7 @@ from pipeline.cli.doctor import Finding
 from pipeline.ports.master_home import answers, check_free, is_upgraded
 from pipeline.ports.master_settings import MasterSettings, read_master_settings
 from pipeline.ports.remote_settings import AWAY
-from pipeline.ports.worker_user import HOME
+from pipeline.ports.worker_user import DEFAULT, HOME
 from pipeline.words.errors import Ending, Trouble
 
 _ASK_S = 20.0
@@ -73,7 +73,7 @@ def _worker_user(settings: MasterSettings, root: Path) -> Finding:
     name = settings.worker_user
     if not name:
         words = "what builds and boots runs as the master's user, who has the keys"
-        mend = f'worker-user = "ACCOUNT" in [master] of {root}/ostci.toml'
+        mend = f'worker-user = "{DEFAULT}" in [master] of {root}/ostci.toml'
         return _finding("worker user", False, words, mend, needed=False)
     try:
         pwd.getpwnam(name)

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 from pipeline.cli.assigned import Assignment, job_of
+from pipeline.cli.baseline import note_baseline
 from pipeline.cli.building import SOURCES
 from pipeline.cli.house import CLIENTS_KEY, House
 from pipeline.cli.open import open_with_sink
@@ -17,6 +18,8 @@ from pipeline.cli.repair import alone, locked
 from pipeline.cli.terminal import live
 from pipeline.ports.dock_client import DockClient
 from pipeline.ports.files import Held, lock, remove_tree, write_bytes, write_text
+from pipeline.ports.neighbour import copy_readable
+from pipeline.ports.ostree import Repo
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.ports.worker_home import read_identity
 from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
@@ -29,6 +32,12 @@ from pipeline.words.snapshot import Snapshot
 
 def do_fetch(options: argparse.Namespace) -> int:
     """Fetch what a job needs; tells in JSON why this worker cannot take it, where it cannot."""
+    fetch(options)
+    return EXIT_PASSED
+
+
+def fetch(options: argparse.Namespace) -> bool:
+    """Do it; tells whether anything is to be done of the job."""
     house, sink = open_with_sink(options)
     identity = read_identity(house.workdir)
     job = job_of(options)
@@ -46,16 +55,23 @@ def do_fetch(options: argparse.Namespace) -> int:
             raise Trouble(f"the master sent an assignment of {made.job} in run {made.run}")
         if made.done:
             house.log.fact("nothing is to be done: the master has it")
-            return EXIT_PASSED
+            return False
         run = _run_dir(house.workdir, options.run)
         for name in made.files:
             write_bytes(run.file(name), dock.file(options.run, name))
         snapshot = from_json(Snapshot, run.file("snapshot").read_bytes())
         house.manifest = snapshot.manifest
+        if options.beside is not None:
+            beside = Repo(options.beside, log=house.log)
+            with house.log.step("copy"), house.repo.locked("copying from the master"):
+                count = copy_readable(beside, house.repo, made.commits)
+            house.log.fact(f"{count} objects copied from {options.beside}")
         with house.log.step("pull"):
             dock.pull(house.repo, made.commits)
         _settle(house, run, made, snapshot)
-    return EXIT_PASSED
+        if made.tree is not None:
+            note_baseline(run, made.tree.name, made.baseline, dock.url)
+    return True
 
 
 def _why_no_room(house: House, room: int) -> str:

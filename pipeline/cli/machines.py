@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cli.building import read_built
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house, open_with_sink
 from pipeline.cli.passage import Passage
@@ -16,7 +17,9 @@ from pipeline.cli.trees import find_tree, snapshot_of
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
 from pipeline.ports.files import shared_place, write_text
+from pipeline.ports.remote_settings import LOCAL
 from pipeline.ports.workdir import RunDir
+from pipeline.ports.worker_user import in_builder
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
@@ -115,6 +118,10 @@ def do_shell(options: argparse.Namespace) -> int:
 
     house = open_house(options)
     passage = Passage(house, _run_of(house, options.run))
+    house.manifest = passage.manifest
+    built = read_built(passage.run).get(options.component)
+    if built is not None and built.worker:
+        return _shell_of_worker(house, passage, built.worker, options)
     base = passage.read("base", BaseResult)
     parts = {}
     if passage.run.file("build").is_file():
@@ -138,6 +145,26 @@ def do_shell(options: argparse.Namespace) -> int:
             tmp=Path(tmp),
             log=house.log,
         )
+
+
+def _shell_of_worker(
+    house: House, passage: Passage, worker: str, options: argparse.Namespace
+) -> int:
+    """Enter a build that failed in the home of a worker: here, or say what to type there."""
+    more = ["--", *options.command] if options.command else []
+    words = ["shell", "--run", passage.run.version, options.component, *more]
+    if worker != LOCAL:
+        line = process.repeat_line(["ostci", "-C", "HOME-OF-THE-WORKER/work", *words])
+        what = f"{options.component} was built on worker {worker}, which keeps what it left"
+        raise BadInput(what, where=passage.run.version, hint=f"there: {line}")
+    argv = in_builder(house.workdir.root, words)
+    house.log.fact("it was built by the worker of this machine", about=options.component)
+    with process.start(
+        argv, log=house.log, cwd=Path("/"), stdin=sys.stdin.fileno(), stdout=None, stderr=None
+    ) as child:
+        while (code := child.wait(1.0)) is None:
+            pass
+        return code
 
 
 def _run_of(house: House, version: str | None) -> RunDir:

@@ -60,7 +60,7 @@ def later_one(left: Iterable[Dependency], push: Push, pushes: Iterable[Push]) ->
 
 
 def _dependencies(house: House, push: Push) -> tuple[Dependency, ...]:
-    if push.via in (Via.BASE, Via.MANIFEST) or not is_revision(push.after):
+    if push.via in (Via.BASE, Via.MANIFEST, Via.NIGHTLY) or not is_revision(push.after):
         return ()
     source = Source(kind=SourceKind.GIT, location=push.url, revision=push.after)
     mirrors = house.mirrors

@@ -20,7 +20,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.stages import base as base_stage
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.manifest import Manifest, Source, SourceKind
-from pipeline.words.push import BASE, MANIFEST, PATCHES, NewPush, Push, PushState, Via
+from pipeline.words.push import BASE, MANIFEST, NIGHTLY, PATCHES, NewPush, Push, PushState, Via
 from pipeline.words.records import plain
 from pipeline.words.refs import Revision
 from pipeline.words.snapshot import Snapshot, manifest_digest
@@ -64,7 +64,7 @@ def do_push(options: argparse.Namespace) -> int:
     house, sink = open_with_sink(options)
     with live(sink):
         made = new_push(house, options.component, options.after)
-        if made.component not in (BASE, MANIFEST):
+        if made.via not in (Via.BASE, Via.MANIFEST, Via.NIGHTLY):
             made = replace(made, via=Via(options.via))
         check_names(house.manifest, tuple(options.rebuild))
         wish = Wish(
@@ -86,7 +86,7 @@ def do_push(options: argparse.Namespace) -> int:
 
 def _record(pushes: PushLedger, made: NewPush) -> Push:
     """Record a push; what has no branch together with where it is now."""
-    if made.component in (BASE, MANIFEST):
+    if made.via in (Via.BASE, Via.MANIFEST):
         # Else whoever watches would record it once more.
         key = (made.url, f"{made.component}:")
         before = pushes.heads().get(key, made.before)
@@ -117,6 +117,11 @@ def new_push(house: House, component: str, after: str) -> NewPush:
             before=before,
             after=pin.key,
             via=Via.BASE,
+        )
+    if component == NIGHTLY and all(one.name != NIGHTLY for one in manifest.components):
+        night = time.strftime("%Y-%m-%d", time.gmtime())
+        return NewPush(
+            component=NIGHTLY, url=NIGHTLY, branch="", before="", after=night, via=Via.NIGHTLY
         )
     source = _source(manifest, component)
     return NewPush(
@@ -222,6 +227,8 @@ def _when(received: float, now: float) -> str:
 
 
 def _moved(push: Push) -> str:
+    if push.via is Via.NIGHTLY:
+        return push.after
     newest = "gone" if push.state is PushState.REFUSED else "newest"
     told = f"{push.before[:7] or 'new'}→{push.after[:7] or newest}"
     return f"{told} {push.branch}".rstrip()

@@ -55,7 +55,7 @@ def _run_push(house: House, options: argparse.Namespace) -> int:
         raise BadInput("the run of a push is of that push alone", hint="leave out the overrides")
     with push_line.attempting(house, options.push) as push:
         taken = try_push.taken(house, push.id)
-        options.again = options.again or push.via is Via.FORCE
+        options.again = options.again or push.via in (Via.FORCE, Via.NIGHTLY)
         what = f"ostci run --push {push.id}"
         with held_run(house, taken.run, what, wait_s=options.wait or 0.0):
             return _go_and_tell(house, taken.run, {}, options, taken)

@@ -33,6 +33,7 @@ from pipeline.stages.build import BuiltComponent, Outcome
 from pipeline.stages.building.request import result_of
 from pipeline.stages.building.verify import Refused, VerifyRequest, verify
 from pipeline.words.artifact import Artifact
+from pipeline.words.attempts import ELSEWHERE, failing
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.fitness import Pool
 from pipeline.words.plan import Kind
@@ -148,7 +149,7 @@ def _take_component(passage: Passage, parcel: Parcel, code: int) -> None:
     if one.outcome is not Outcome.FAILED:
         one = _take_artifact(passage, parcel, one)
     else:
-        one = replace(one, key=None, commits={}, failed_ref="")
+        one = replace(one, key=None, commits={}, failed_ref="", worker=parcel.worker)
     _take_files(parcel, passage.run.component(name))
     note_built(passage, one)
     passage.house.log.fact(f"{one.outcome} on worker {parcel.worker}", about=name)
@@ -188,6 +189,7 @@ def _take_artifact(passage: Passage, parcel: Parcel, one: BuiltComponent) -> Bui
         warnings=artifact.warnings,
         deprecations=artifact.deprecations,
         message="",
+        worker="",
     )
 
 
@@ -234,11 +236,29 @@ def _take_suite(passage: Passage, parcel: Parcel, code: int) -> None:
     allowed = (EXIT_PASSED,) if result.verdict is Verdict.FLAKY else ()
     if code not in (_code_of(result), *allowed):
         raise Refused(f"it tells {result.verdict}, and its command ended with {code}")
+    if result.cause == ELSEWHERE:
+        _check_elsewhere(parcel, result)
     place = passage.run.test(name, suite)
     _take_files(parcel, place)
     result = replace(result, evidence=str(place.relative_to(passage.run.path)))
     passage.house.log.fact(f"on worker {parcel.worker}", about=name)
     hear(passage, result)
+
+
+def _check_elsewhere(parcel: Parcel, result: SuiteResult) -> None:
+    """Refuse that a failure was there before of whom was given nothing to compare with.
+
+    Such a failure promotes nothing either way, but nobody is told of it: a lie would hide a bad
+    push. Of workers of pushes, whose "failed" is believed as well, the comparison must be there.
+    """
+    if parcel.assigned.baseline is None:
+        raise Refused("it compares with a promoted tree, and was given none")
+    if result.verdict is not Verdict.FAILED or not failing(result):
+        raise Refused(f"it says that a failure was there before, of what {result.verdict}")
+    from pipeline.cli.attempts import BASELINE
+
+    if not (parcel.files / BASELINE).is_dir():
+        raise Refused("it compares with a promoted tree, and has no evidence of that")
 
 
 def _code_of(result: SuiteResult) -> int:

@@ -217,6 +217,8 @@ def _tell(home: Home) -> None:
         print(
             f"worker user       {settings.worker_user}: {how if starts_worker(settings) else _OWN}"
         )
+    elif home.shared:
+        print(f"worker user       none: {home.shared}")
     if remote.others:
         names = ", ".join(one.name for one in remote.others)
         print(f"remote workers    {names}: at {remote.listen}, from {remote.dock_url}")

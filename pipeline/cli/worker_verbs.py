@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The verbs of workers on other machines: their options and their help.
 
-``assign`` → ``fetch`` → the stage itself → ``offer`` → ``take`` is the way of one job; the master
-gives these one after the other, and so can a person.
+``assign`` → ``fetch`` → the stage itself → ``offer`` → ``take`` is the way of one job, which a
+person can give one after the other; the master has ``perform`` do the three in the middle.
 """
 
 from pathlib import Path
@@ -41,12 +41,16 @@ def _job(parser: Parser) -> None:
 
 def _assign(parser: Parser) -> None:
     _job(parser)
+    parser.add_argument("--pool", choices=tuple(Pool), default=Pool.PUSH, help="of its worker")
     parser.add_argument("--json", action="store_true", help="print it, too")
 
 
 def _fetch(parser: Parser) -> None:
     _job(parser)
     parser.add_argument("--from", required=True, metavar="URL", help="the master's dock")
+    parser.add_argument(
+        "--beside", type=Path, metavar="REPO", help="the master's repository, on the same machine"
+    )
     parser.add_argument(
         "--room", type=float, metavar="GIB", help="to be free on the disk (as ostci worker has it)"
     )
@@ -60,6 +64,12 @@ def _bounded(parser: Parser) -> None:
 
 def _offer(parser: Parser) -> None:
     _job(parser)
+    _bounded(parser)
+    parser.add_argument("--into", required=True, type=Path, metavar="FILE", help="the tar to write")
+
+
+def _perform(parser: Parser) -> None:
+    _fetch(parser)
     _bounded(parser)
     parser.add_argument("--into", required=True, type=Path, metavar="FILE", help="the tar to write")
 
@@ -136,6 +146,14 @@ WORKER_VERBS: tuple[Verb, ...] = (
         "on a worker, pack what one job has made",
         "ostci offer build zlib --run 20261124.0 --into offer.tar",
         _offer,
+    ),
+    (
+        "perform",
+        "perform",
+        "on a worker, do a whole job: fetch, build or test, offer",
+        "ostci perform --from https://ci.example.org:8011 build zlib --run 20261124.0"
+        " --into offer.tar",
+        _perform,
     ),
     (
         "take",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A job of a worker with a home of its own: assign, fetch, the work itself, offer, send, take.
+"""A job of a worker with a home of its own: assign, perform it there, send, take.
 
 On one of the master's user it is the command alone. Whose fault an ending is is decided by
 ``take``, on the master's host: what the worker's own command says is believed only as far as the
@@ -47,8 +47,16 @@ class Job(Ostci):
 
     renderables: Sequence[str] = ("words", "job")
 
-    def __init__(self, words: Sequence[object], *, job: Sequence[object], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        words: Sequence[object],
+        *,
+        job: Sequence[object],
+        wait: Sequence[object],
+        **kwargs: Any,
+    ) -> None:
         self.job = list(job)
+        self.wait = list(wait)
         self.sent_to = ""
         super().__init__(words, again=True, **kwargs)
 
@@ -71,11 +79,8 @@ class Job(Ostci):
             "owner": remote,
             "job": [*self.job, "--run", run],
         }
-        # A disk is made where it is booted: it is a matter of seconds, and of gigabytes to send.
-        disk = [Disk(**told)] if self.job[0] == "test" else []
-        work = [*disk, Work(self.words, **told)]
         self.build.addStepsAfterCurrentStep(
-            [Assign(**told), Fetch(**told), *work, Pack(**told), Take(**told)]
+            [Assign(**told), Work(wait=self.wait, **told), Take(**told)]
         )
         return SUCCESS
 
@@ -178,8 +183,9 @@ class _OnMaster(_Part):
 class Assign(_OnMaster):
     """Write down what the worker needs; nothing is left to do where it is there already."""
 
-    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
-        super().__init__(["assign", *job, "--json"], job=job, **kwargs)
+    def __init__(self, *, job: Sequence[object], owner: RemoteWorker, **kwargs: Any) -> None:
+        words = ["assign", *job, "--pool", str(owner.pool), "--json"]
+        super().__init__(words, job=job, owner=owner, **kwargs)
 
     def ended(self, result: int) -> Any:
         """Note whether anything is left to do."""
@@ -188,8 +194,14 @@ class Assign(_OnMaster):
         return defer.succeed(result)
 
 
-class Fetch(_OnWorker):
-    """Have the worker pull what it needs; one that has no room is set aside."""
+class Work(_OnWorker):
+    """Have the worker pull what it needs, do it and pack what it made.
+
+    One that has no room is set aside. How the command ended is settled when its result is taken:
+    only what passed or failed leaves anything to be taken.
+    """
+
+    believed = (0, Failed.exit_code)
 
     def __init__(
         self,
@@ -197,71 +209,48 @@ class Fetch(_OnWorker):
         settings: MasterSettings,
         owner: RemoteWorker,
         job: Sequence[object],
+        wait: Sequence[object] = (),
         **kwargs: Any,
     ) -> None:
-        words = ["fetch", "--from", settings.remote.dock_of(owner), *job]
+        words = ["perform", "--from", settings.remote.dock_of(owner), *job, *wait]
+        words += ["--into", _OFFER, "--most", settings.remote.largest]
+        if owner.is_local:
+            words += ["--beside", str(settings.workdir.repo)]
         told: dict[str, Any] = {"settings": settings, "owner": owner, "job": job}
-        super().__init__(words, doStepIf=_is_left, **told, **kwargs)
-
-    @defer.inlineCallbacks
-    def sorted(self, code: int) -> Any:
-        """Look whether it says that it cannot work at all."""
-        if code == Trouble.exit_code:
-            try:
-                why = str(json.loads(self.stdout.strip().splitlines()[-1])["aside"])
-            except (IndexError, KeyError, TypeError, ValueError):
-                why = ""
-            if why:
-                yield self.set_aside(why)
-        result = yield super().sorted(code)
-        return result
-
-
-class Disk(_OnWorker):
-    """Make the disk of a tree on the worker that boots it.
-
-    One was made on the master's host before: whatever goes wrong here is the worker's trouble.
-    """
-
-    def __init__(self, *, job: Sequence[object], **kwargs: Any) -> None:
-        words = ["disk", job[1], *job[list(job).index("--run") :]]
-        super().__init__(words, job=job, name="disk away", **kwargs)
-
-
-class Work(_OnWorker):
-    """The command itself; how it ended is settled when its result is taken."""
-
-    believed = (0, Failed.exit_code)
-
-    def __init__(self, words: Sequence[object], **kwargs: Any) -> None:
         super().__init__(
             words,
-            name=f"{words[0]} away",
+            name=f"{job[0]} away",
             haltOnFailure=False,
             flunkOnFailure=False,
             doStepIf=_is_left,
+            **told,
             **kwargs,
         )
 
+    @defer.inlineCallbacks
     def sorted(self, code: int) -> Any:
-        """Keep the code; only what passed or failed leaves anything to be taken."""
+        """Keep the code; look whether it says that it cannot work at all."""
+        if code in self.believed and not self._told("offered"):
+            # What starts it may end with 1, too, and the file of an older job may lie there.
+            self.code = code = Trouble.exit_code
         self.setProperty(_CODE, code, self.name)
         if code not in self.believed:
             self.flunkOnFailure = self.haltOnFailure = True
-        return super().sorted(code)
+        if code == Trouble.exit_code and (why := self._told("aside")):
+            yield self.set_aside(why)
+        result = yield super().sorted(code)
+        return result
 
-
-class Pack(_OnWorker):
-    """Have the worker pack what it made."""
-
-    def __init__(self, *, settings: MasterSettings, job: Sequence[object], **kwargs: Any) -> None:
-        most = settings.remote.largest
-        words = ["offer", *job, "--into", _OFFER, "--most", most]
-        super().__init__(words, settings=settings, job=job, doStepIf=_is_left, **kwargs)
+    def _told(self, what: str) -> str:
+        """Read what the command says last, in JSON."""
+        try:
+            return str(json.loads(self.stdout.strip().splitlines()[-1])[what])
+        except (IndexError, KeyError, TypeError, ValueError):
+            return ""
 
     def ended(self, result: int) -> Any:
-        """Send it."""
-        if result == SUCCESS:
+        """Send what was packed."""
+        if self.code in self.believed:
             folder = self.settings.home / QUARANTINE
             folder.mkdir(mode=0o700, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f"{self.owner.name}-", dir=folder)

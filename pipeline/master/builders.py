@@ -120,7 +120,7 @@ def _step(
         return Ostci(words, settings=settings, again=True)
     # What is rendered later compares as equal to anything.
     at = next(at for at, word in enumerate(command) if isinstance(word, str) and word == "--run")
-    return Job(words, job=command[:at], settings=settings)
+    return Job(words, job=command[:at], wait=wait, settings=settings)
 
 
 def _builder(

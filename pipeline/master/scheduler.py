@@ -8,7 +8,7 @@ from buildbot.process.properties import Properties
 from buildbot.schedulers.base import ReconfigurableBaseScheduler
 from twisted.internet import defer
 
-from pipeline.words.push import Push
+from pipeline.words.push import Push, Via
 from pipeline.words.rank import priority_of_run
 
 PUSHES = "pushes"
@@ -33,7 +33,7 @@ class PushScheduler(ReconfigurableBaseScheduler):
     def start(self, push: Push, *, cancelled: bool = False) -> Any:
         """Put a request for the run of this push into the queue, or for its end."""
         changeid = yield self.master.data.updates.addChange(
-            author=push.wish.by or f"{push.via} push",
+            author=push.wish.by or (push.via if push.via is Via.NIGHTLY else f"{push.via} push"),
             comments=_comments(push),
             revision=push.after,
             branch=push.branch,
@@ -56,6 +56,8 @@ class PushScheduler(ReconfigurableBaseScheduler):
 
 
 def _comments(push: Push) -> str:
+    if push.via is Via.NIGHTLY:
+        return f"push {push.id}: {push.note or push.after}, which the clock asks for"
     what = "rewritten" if push.rewritten else "moved"
     first = f"push {push.id}: {push.branch} of {push.component} {what} to {push.after[:12]}"
     lines = [first, *([push.note] if push.note else [])]

@@ -27,8 +27,19 @@ from pathlib import Path
 from pipeline.ports import process
 from pipeline.ports.files import remove_tree, write_text
 from pipeline.ports.log import Log
-from pipeline.ports.master_settings import MasterSettings, read_master_settings, write_place
-from pipeline.ports.worker_user import HOME, prepare_worker_user, starts_worker, worker_argv
+from pipeline.ports.master_settings import (
+    MasterSettings,
+    read_master_settings,
+    says_worker_user,
+    write_place,
+)
+from pipeline.ports.worker_user import (
+    HOME,
+    default_user,
+    prepare_worker_user,
+    starts_worker,
+    worker_argv,
+)
 from pipeline.words.errors import Trouble
 
 _UPGRADE_S = 300.0
@@ -90,6 +101,8 @@ class Home:
     settings: MasterSettings
     master: Path
     worker: Path
+    shared: str = ""
+    """Why what builds and boots has no user of its own, where nobody has said that it shall not."""
 
     @property
     def builder(self) -> Path:
@@ -161,12 +174,16 @@ def prepare(
     master, worker = home / "master", home / "worker"
     for place in (master, worker):
         place.mkdir(parents=True, exist_ok=True)
+    user, shared = "", ""
+    if not says_worker_user(work):
+        user, shared = default_user(work, home, log=log)
     write_place(
         master,
         work=work,
         port=port,
         worker_port=worker_port,
         dock_port=dock_port or free_port(),
+        worker_user=user,
     )
     settings = read_master_settings(master)
     config = str(config_file())
@@ -184,7 +201,7 @@ def prepare(
     remove_tree(master / QUARANTINE)
     _upgrade(settings, log)
     prepare_worker_user(settings, home, log=log)
-    return Home(settings=settings, master=master, worker=worker)
+    return Home(settings=settings, master=master, worker=worker, shared=shared)
 
 
 def log_of(place: Path, *, bytes: int = _LOG_BYTES, files: int = _LOG_FILES) -> str:

@@ -10,6 +10,7 @@ people::
     slots = 2           # builds, disks and suites at once; all cores by default
     poll = 60           # seconds between two looks at all repositories
     base-poll = 3600    # seconds between two looks at the base; at once: ostci push base
+    nightly = "02:00"   # the newest snapshot again, base and all suites, at that time (UTC)
     reconcile = 60      # seconds between two looks for pushes that nothing works on
     attempts = 3        # how often a push is started before it ends as trouble
     silent = 1200       # seconds without output after which a command is stopped
@@ -20,7 +21,7 @@ people::
     keep-builds = 365   # days that it keeps builds and changes; the ledger keeps how runs ended
     keep-newest = 50    # builds of each component and suite that it keeps, however old
     database = "postgresql:///buildbot"   # Buildbot's own; SQLite in its directory by default
-    worker-user = "ostci-worker"   # builds and boots as this user, see worker_user
+    worker-user = "ostci-worker"   # builds and boots as this user, see worker_user; "none": as ours
     [master.users]
     alice = "operator"  # may stop; a push is gone through again with ostci run --push N
 
@@ -54,6 +55,7 @@ from pipeline.ports.report_settings import Receiver, check_report, read_receiver
 from pipeline.ports.workdir import ADDRESS, Workdir
 from pipeline.words.errors import BadInput
 from pipeline.words.fitness import Pool
+from pipeline.words.nightly import is_clock
 
 PLACE = "master.toml"
 HOOKS = ("github", "gitlab", "gitea", "plain")
@@ -62,8 +64,9 @@ _LOCAL = "127.0.0.1"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = ("runs", "slots", "poll", "reconcile", "attempts", "silent", "longest")
 _DASHED = ("keep-logs", "keep-builds", "keep-newest", "base-poll")
-_WORDS = ("url", "served", "path", "database")
+_WORDS = ("url", "served", "path", "database", "nightly")
 _USER = "worker-user"
+_NOBODY = "none"
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 DOCK_PORT = 8012
 
@@ -84,6 +87,8 @@ class MasterSettings:
     slots: int = 2
     poll: int = 60
     base_poll: int = 3600
+    nightly: str = ""
+    """When the newest snapshot is gone through again, UTC; empty for never."""
     reconcile: int = 60
     attempts: int = 3
     silent: int = 1200
@@ -153,8 +158,9 @@ def read_master_settings(home: Path) -> MasterSettings:
         )
     given |= {key.replace("-", "_"): table[key] for key in _DASHED if key in table}
     given.setdefault("slots", len(os.sched_getaffinity(0)))
-    if _USER in table:
-        given["worker_user"] = table[_USER]
+    worker_user = str(table.get(_USER, place.get(_USER, _NOBODY)))
+    if worker_user != _NOBODY:
+        given["worker_user"] = worker_user
         given["remote"] = _with_local(given.get("remote", RemoteSettings()), home, place, given)
     given.setdefault("url", f"http://{_LOCAL}:{port}/")
     served = str(given.get("served") or f"http://{said.get('address', ADDRESS)}/")
@@ -197,12 +203,28 @@ def _with_local(
     return replace(remote, workers=(*remote.workers, local), local_dock=f"{_LOCAL}:{port}")
 
 
+def says_worker_user(work: Path) -> bool:
+    """Tell whether people have settled who builds, be it nobody of his own."""
+    table = _read_toml(work / "ostci.toml").get("master", {})
+    return isinstance(table, dict) and _USER in table
+
+
 def write_place(
-    home: Path, *, work: Path, port: int, worker_port: int, dock_port: int = DOCK_PORT
+    home: Path,
+    *,
+    work: Path,
+    port: int,
+    worker_port: int,
+    dock_port: int = DOCK_PORT,
+    worker_user: str = "",
 ) -> None:
-    """Write ``master.toml`` and, where there are none yet, passwords of this machine's workers."""
+    """Write ``master.toml`` and, where there are none yet, passwords of this machine's workers.
+
+    ``worker_user`` is who builds where ``ostci.toml`` does not say it; empty for the master's own.
+    """
     text = f'work = "{work}"\nport = {port}\nworker-port = {worker_port}\n'
-    write_text(home / PLACE, f"{text}dock-port = {dock_port}\n")
+    text += f"dock-port = {dock_port}\n"
+    write_text(home / PLACE, text + (f'{_USER} = "{worker_user}"\n' if worker_user else ""))
     folder = home / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
     for name in ("worker", f"worker-{LOCAL}"):
@@ -242,6 +264,9 @@ def _check(table: Any, where: str) -> None:
                 raise BadInput(
                     "master.database wants postgresql://…; without it, SQLite", where=where
                 )
+            if key == "nightly" and not is_clock(value):
+                what = f"master.nightly wants a time of day, 02:00, not {value!r}"
+                raise BadInput(what, where=where)
         elif key == _USER:
             if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
                 raise BadInput(f"master.{key} wants an account, not {value!r}", where=where)

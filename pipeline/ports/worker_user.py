@@ -4,11 +4,16 @@
 It is a worker as those of other machines are (``worker_home``), with a home in ``buildbot/builder``
 that is that user's alone. ``ostci up`` starts it where it is root; who is not cannot change users,
 and a unit of the system does it (``ansible/``).
+
+Unless ``worker-user`` says otherwise, a master of root takes ``ostci-worker`` where there is such
+an account that can work here, and says why where not: whoever named an account wants no other way,
+whoever did not wants a master first of all.
 """
 
 import os
 import pwd
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.ports import process
@@ -18,15 +23,42 @@ from pipeline.ports.master_settings import MasterSettings
 from pipeline.words.errors import BadInput, Trouble
 
 HOME = "builder"
+DEFAULT = "ostci-worker"
+"""Whom a master of root takes that was not told; ``make setup`` makes the account."""
 _PASSWORD = "builder.password"
 _ROOM_GIB = 1
 _TRY_S = 60.0
-_TRY = "import os, sys; import pipeline.cli.worker; os.scandir(sys.argv[1])"
+_TRY = "import os, sys; import pipeline.cli.worker; os.stat(os.path.join(sys.argv[1], '.'))"
 
 
 def starts_worker(settings: MasterSettings) -> bool:
     """Tell whether ``ostci up`` is to start a worker of another user."""
     return bool(settings.worker_user) and os.geteuid() == 0
+
+
+def default_user(work: Path, home: Path, *, log: Log) -> tuple[str, str]:
+    """Choose who builds for a master that was not told; tells the account, else why there is none.
+
+    ``home`` is the directory of master and workers, ``work`` the work directory.
+    """
+    if os.geteuid() != 0:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        return (
+            "",
+            f"the worker shares {name}'s account: what is built or booted could read the keys",
+        )
+    try:
+        account = _account(DEFAULT)
+    except BadInput as error:
+        return (
+            "",
+            f"what is built or booted is root: {error.what.partition(': ')[2]} ({error.hint})",
+        )
+    why = _why_unable(account, home, log=log)
+    if why:
+        told = f"{DEFAULT} cannot work here: {why} (let others enter {work} and {sys.executable})"
+        return "", f"what is built or booted is root: {told}"
+    return DEFAULT, ""
 
 
 def prepare_worker_user(settings: MasterSettings, home: Path, *, log: Log) -> None:
@@ -50,15 +82,24 @@ def prepare_worker_user(settings: MasterSettings, home: Path, *, log: Log) -> No
     with os.fdopen(handle, "w") as file:
         file.write(settings.remote.local.password if settings.remote.local else "")
     _give(path, account)
-    argv = [*_become(account, place), sys.executable, "-c", _TRY, str(place)]
-    done = process.run(argv, log=log, cwd=Path("/"), ok=(), deadline_s=_TRY_S)
-    if done.code:
-        said = (done.error_text.strip().splitlines() or ["it says nothing"])[-1]
+    why = _why_unable(account, home, log=log)
+    if why:
         raise Trouble(
-            f"user {account.pw_name} cannot run ostci here: {said}",
+            f"user {account.pw_name} cannot run ostci here: {why}",
             where=f"{place}, {sys.executable}",
-            hint="let others enter the directories above, or leave worker-user out of [master]",
+            hint='let others enter the directories above, or worker-user = "none" in [master]',
         )
+
+
+def _why_unable(account: pwd.struct_passwd, home: Path, *, log: Log) -> str:
+    """Try whether an account can run ostci and reach its home, which need not be there yet."""
+    place = home / HOME
+    argv = [*_become(account, place), sys.executable, "-c", _TRY]
+    argv.append(str(place if place.is_dir() else home))
+    done = process.run(argv, log=log, cwd=Path("/"), ok=(), deadline_s=_TRY_S)
+    if not done.code:
+        return ""
+    return (done.error_text.strip().splitlines() or ["it says nothing"])[-1]
 
 
 def worker_argv(settings: MasterSettings, home: Path) -> list[str | Path]:
@@ -69,6 +110,25 @@ def worker_argv(settings: MasterSettings, home: Path) -> list[str | Path]:
         *(sys.executable, "-m", "pipeline.cli.main"),
         *worker_words(settings, password=home / _PASSWORD, place=place),
     ]
+
+
+def in_builder(root: Path, words: Sequence[str]) -> list[str | Path]:
+    """Write a command of ``ostci`` in the home of this machine's worker, as the user it is.
+
+    Raises BadInput where that is not there, or one is not root, with what to type there.
+    """
+    work = root / "buildbot" / HOME / "work"
+    line = ["ostci", "-C", str(work), *words]
+    if not (root / "buildbot" / HOME).is_dir():
+        line[2] = "HOME-OF-THE-WORKER/work"
+        hint = f"as the worker's user: {process.repeat_line(line)}"
+        raise BadInput("it lies in the home of the worker of this machine", hint=hint)
+    name = (root / "buildbot" / HOME).owner()
+    if os.geteuid() != 0:
+        hint = f"sudo runuser -u {name} -- {process.repeat_line(line)}"
+        raise BadInput("it lies in the home of the worker of this machine", hint=hint)
+    become = _become(pwd.getpwnam(name), work.parent)
+    return [*become, sys.executable, "-m", "pipeline.cli.main", *line[1:]]
 
 
 def worker_words(settings: MasterSettings, *, password: Path, place: Path) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.words.errors import BadInput
 from pipeline.words.push import TRIES, NewPush, Push, PushState, Via
 
-_AS_BEFORE = (*TRIES, Via.BASE, Via.MANIFEST)
+_AS_BEFORE = (*TRIES, Via.BASE, Via.MANIFEST, Via.NIGHTLY)
 """What these mean stands in how they came to be known."""
 
 

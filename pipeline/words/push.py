@@ -16,6 +16,8 @@ BASE = "base"
 """What the push of a base names as its component."""
 MANIFEST = "manifest"
 """What the push of a manifest names as its component."""
+NIGHTLY = "nightly"
+"""What the run that the clock asks for names as its component."""
 PATCHES = "patches"
 """What the push of the patch source names as its component."""
 TAG = "tag:"
@@ -36,6 +38,7 @@ class Via(StrEnum):
     FORCE = "force"
     BASE = "base"
     MANIFEST = "manifest"
+    NIGHTLY = "nightly"
     TRY = "try"
     REQUEST = "request"
     """A merge request of a forge."""
@@ -285,8 +288,8 @@ def moves_of(pushes: Iterable[Push], manifest: Manifest) -> Moves:
     fetch: set[str] = set()
     base = False
     for push in sorted(pushes, key=lambda one: one.id):
-        if push.via in (Via.BASE, Via.MANIFEST):
-            base = base or push.via is Via.BASE
+        if push.via in (Via.BASE, Via.MANIFEST, Via.NIGHTLY):
+            base = base or push.via is not Via.MANIFEST
         elif push.after:
             at |= dict.fromkeys(_followers(push, manifest), Revision(push.after))
         else:

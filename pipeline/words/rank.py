@@ -26,7 +26,7 @@ def rank_of(push: Push, *, is_oldest: bool) -> Rank:
     """Tell the rank of what a push or a try needs built."""
     if is_oldest:
         return Rank.NEEDED
-    return Rank.SCHEDULED if push.via is Via.BASE else Rank.ASKED
+    return Rank.SCHEDULED if push.via in (Via.BASE, Via.NIGHTLY) else Rank.ASKED
 
 
 def asker_of(push: Push) -> str:

@@ -2,7 +2,9 @@
 """The local worker under a user of its own: it builds and boots, and the keys are out of reach."""
 
 import os
+import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ports.log import Log
+from pipeline.ports.master_settings import read_master_settings, write_place
 from pipeline.ports.process import descendants
 from pipeline.ports.worker_book import WorkerBook
+from pipeline.ports.worker_user import DEFAULT, default_user
 from pipeline.words.push import PushState
 from tests.cheap import Cheap
 from tests.master.test_real import small_tiny
@@ -32,8 +37,8 @@ class Yard:
     user: Ordinary
 
     def up(self, work: Work, **settings: object) -> Up:
-        """Make ``ostci up`` of root, in an ``/etc`` where the user has an account."""
-        return _Known(self, work=work, **{"worker-user": NAME, "runs": 1, **settings})
+        """Make ``ostci up`` of root, in an ``/etc`` where the user is who is taken by default."""
+        return _Known(self, work=work, **{"runs": 1, **settings})
 
 
 class _Known(Up):
@@ -48,6 +53,10 @@ class _Known(Up):
 @pytest.fixture
 def yard() -> Iterator[Yard]:
     with ordinary_user() as user:
+        for name in ("passwd", "subuid", "subgid"):
+            path = user.etc / name
+            lines = [one for one in path.read_text().splitlines() if not one.startswith(DEFAULT)]
+            path.write_text("\n".join([*lines, ""]).replace(f"{NAME}:", f"{DEFAULT}:"))
         root = Path(tempfile.mkdtemp(prefix="ostci-yard-", dir="/tmp"))
         root.chmod(0o755)
         try:
@@ -97,10 +106,16 @@ def test_what_builds_is_another_user_who_reads_no_key_and_no_secret(yard: Yard) 
             assert yard.user.run(["touch", up.root / name / "x"]).returncode == 1, name
         assert up.process is not None
         work.wake(up.process)
-        (push,) = up.wait_ended(*up.ledger.pushes.newest(1))
+        (push,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)
         builds = up.builds("component/one")
         assert [build["word"] for build in builds] == ["success"], up.logs(builds[0])
         assert names(builds) == ["away-local-1"]
+        work.change("one", fails=True)
+        up.wait(lambda: len(up.ledger.pushes.newest(9)) == 2, "the bad push was seen")
+        up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)
+        argv = up.argv("shell", "one", "--", "cat", "build.sh")
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "exit 1" in done.stdout, done.stderr
     (made,) = WorkerBook(work.house().workdir).read("local").made
     assert (made.component, made.run) == ("one", push.run)
     assert work.line() == [push.run]
@@ -110,6 +125,35 @@ def log_of_builder(up: Up) -> str:
     """Tell the logs of the runs as the worker has them."""
     paths = (up.home / "builder" / "work" / "runs").rglob("log.txt")
     return "\n".join(path.read_text() for path in paths)
+
+
+def test_who_cannot_work_here_is_not_taken_unless_he_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    user, why = default_user(tmp_path, tmp_path, log=Log())
+    assert user == ""
+    if os.geteuid() != 0:
+        assert "shares" in why
+        return
+    assert "what is built or booted is root" in why
+    try:
+        pwd.getpwnam(DEFAULT)
+    except KeyError:
+        assert f"there is no account {DEFAULT}" in why and "useradd" in why
+    else:
+        assert f"{DEFAULT} cannot work here" in why and "Permission denied" in why
+
+
+def test_nobody_has_no_home_of_his_own(tmp_path: Path) -> None:
+    work = Cheap(tmp_path)
+    with (work.root / "ostci.toml").open("a") as file:
+        file.write('[master]\nworker-user = "none"\n')
+    home = work.root / "buildbot" / "master"
+    write_place(home, work=work.root, port=1, worker_port=2, worker_user=DEFAULT)
+    settings = read_master_settings(home)
+    assert settings.worker_user == "" and settings.remote.local is None
+    (work.root / "ostci.toml").write_text('manifest = "x.yaml"\n')
+    settings = read_master_settings(home)
+    assert settings.worker_user == DEFAULT and settings.remote.local is not None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -70,6 +70,8 @@ class BuiltComponent:
     new_commits: tuple[str, ...] = ()
     failed_ref: str = ""
     """Where the build tree of a failed one is kept."""
+    worker: str = ""
+    """Which worker with a home of its own built it, and keeps that tree; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A master with a ``nightly``: the night that it missed is a run, once."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.words.nightly import HEAD
+from pipeline.words.push import NIGHTLY, PushState, Via
+from tests.masters import FakeUp
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_night_that_was_missed_is_one_run(tmp_path: Path) -> None:
+    up = FakeUp(tmp_path, nightly="00:00", poll=3600)
+    up.ledger.pushes.note_head(NIGHTLY, HEAD, "2026-01-01")
+    with up:
+        up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the night is taken up")
+        (done,) = up.wait_ended(*up.ledger.pushes.newest(9))
+        assert (done.component, done.via, done.state) == (NIGHTLY, Via.NIGHTLY, PushState.DONE)
+        assert done.note == f"the night of {done.after}" and done.before == "2026-01-01"
+        change = up.get("changes?limit=1&order=-changeid")["changes"][0]
+        assert (change["author"], change["project"]) == (NIGHTLY, NIGHTLY)
+        assert "which the clock asks for" in change["comments"]
+        up.kill("master")
+        up.wait(up.is_up, "the master is up again")
+        more = up.push()
+        up.wait_ended(more)
+        assert [push.via for push in up.ledger.pushes.newest(9)] == [Via.NIGHTLY, more.via]
