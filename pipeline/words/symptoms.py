@@ -41,6 +41,8 @@ class Cause(StrEnum):
     WRONG_COMMIT = "wrong-commit"
     NO_SHELL = "no-shell"
     TEST = "test"
+    MALFORMED = "malformed"
+    """What says how a test is run cannot be read: no guest was asked."""
 
 
 FINAL = 0
