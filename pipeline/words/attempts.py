@@ -102,7 +102,9 @@ def blamed(result: SuiteResult, baseline: SuiteResult, *, name: str) -> SuiteRes
 
 
 def _causes(result: SuiteResult) -> set[tuple[str, str]]:
-    return {(one.name, one.cause) for one in result.tests if one.verdict is Verdict.FAILED}
+    failed = (one for one in result.tests if one.verdict is Verdict.FAILED)
+    # What does not count is no reason to blame the change for the rest.
+    return {(one.name, one.cause) for one in failed if not one.is_new and not one.known}
 
 
 def repeatable(result: SuiteResult) -> bool:

@@ -182,6 +182,8 @@ def test_what_cannot_be_reproduced_is_told_with_what_can(cheap: Cheap, passage: 
         ((version, "login/aa"), "login on x86_64-runtime had no test 'aa'"),
         ((version, "x86_64-devel", "login/a"), "has tested no tree 'x86_64-devel'"),
         ((version, "x", "y", "z"), "not TREE SUITE/TEST"),
+        ((version,), "not TREE SUITE/TEST: nothing"),
+        ((f"{version}/login/aa",), "login on x86_64-runtime had no test 'aa'"),
         ((version, "login/a", "--times", "0"), "at least once"),
     ):
         said = cheap.ostci("reproduce", *words, code=2)
