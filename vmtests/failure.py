@@ -15,6 +15,7 @@ from pipeline.ports.log import Log
 _MOST_LINES = 20
 _LONGEST = 300
 _MOST_FRAMES = 8
+_TITLES = ("console:", "journal:")
 
 
 def frames(traceback: TracebackType | None, folder: Path) -> Iterator[str]:
@@ -49,6 +50,11 @@ def tell(lines: Sequence[str], last_words: str, log: Log) -> None:
     """Put a failure's description and the guest's last words into the log, indented."""
     for line in lines:
         log.fact(f"  {line}")
-    for line in last_words.splitlines():
-        is_title = line in ("console:", "journal:")
-        log.fact(f"  last lines of the {line}" if is_title else f"    {line[:_LONGEST]}")
+    said = [line for line in last_words.splitlines() if line.strip()]
+    for number, line in enumerate(said):
+        if line not in _TITLES:
+            log.fact(f"    {line[:_LONGEST]}")
+        elif said[number + 1 : number + 2] in ([], *([one] for one in _TITLES)):
+            log.fact(f"  nothing came by the {line.removesuffix(':')}")
+        else:
+            log.fact(f"  last lines of the {line}")

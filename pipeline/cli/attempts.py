@@ -91,7 +91,7 @@ class Attempts:
                 break
             result = merged(result, again)
         if done == 0:
-            self.log.fact(f"{first.suite} failed as it always does: not repeated", about=first.tree)
+            self.log.fact(f"{first.suite} fails always: not repeated", about=first.tree)
         return result
 
     def _compared(self, request: TestRequest, result: SuiteResult) -> SuiteResult:

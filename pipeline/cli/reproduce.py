@@ -39,9 +39,10 @@ def do_reproduce(options: argparse.Namespace) -> int:
     if options.times < 1:
         raise BadInput(f"--times {options.times}: at least once")
     version, _, rest = options.version.partition("/")
-    words = [*([rest] if rest else []), *options.words]
-    if len(words) > 2:
-        raise BadInput(f"not TREE SUITE/TEST: {' '.join(words)}")
+    words = [*options.words, *([rest] if rest else [])]
+    if not 1 <= len(words) <= 2:
+        hint = f"ostci reproduce {version} x86_64-runtime smoke/test_no_unit_failed"
+        raise BadInput(f"not TREE SUITE/TEST: {' '.join(words) or 'nothing'}", hint=hint)
     house, sink = open_with_sink(options)
     what = " ".join(["ostci reproduce", version, *words])
     with live(sink), locked(house, what, wait_s=options.wait or 0.0, part=True):

@@ -169,10 +169,12 @@ def _test(parser: Parser) -> None:
 
 
 def _reproduce(parser: Parser) -> None:
-    parser.add_argument("version", metavar="run", help="the run, such as 20261124.0")
+    parser.add_argument(
+        "version", metavar="run", help="the run, such as 20261124.0, or RUN/SUITE/TEST"
+    )
     parser.add_argument(
         "words",
-        nargs="+",
+        nargs="*",
         metavar="[tree] suite[/test]",
         help="such as x86_64-runtime smoke/test_no_unit_failed; the tree where there are several",
     )

@@ -8,6 +8,7 @@ last promoted tree as well is no fault of the change under test.
 from collections.abc import Mapping
 from dataclasses import replace
 
+from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
 
 ELSEWHERE = "elsewhere"
@@ -74,9 +75,12 @@ def wanted(result: SuiteResult, repeats: Mapping[str, int], *, done: int) -> tup
     """List the tests that have failed every time and are to be repeated once more.
 
     ``repeats`` says how often each of them is, once where it does not; ``done`` is how often the
-    suite was repeated already.
+    suite was repeated already. What is malformed stays so.
     """
-    return tuple(one for one in failing(result) if repeats.get(one, 1) > done)
+    hopeless = {one.name for one in result.tests if one.cause == Cause.MALFORMED}
+    return tuple(
+        one for one in failing(result) if one not in hopeless and repeats.get(one, 1) > done
+    )
 
 
 def failing(result: SuiteResult) -> tuple[str, ...]:
@@ -98,7 +102,9 @@ def blamed(result: SuiteResult, baseline: SuiteResult, *, name: str) -> SuiteRes
 
 
 def _causes(result: SuiteResult) -> set[tuple[str, str]]:
-    return {(one.name, one.cause) for one in result.tests if one.verdict is Verdict.FAILED}
+    failed = (one for one in result.tests if one.verdict is Verdict.FAILED)
+    # What does not count is no reason to blame the change for the rest.
+    return {(one.name, one.cause) for one in failed if not one.is_new and not one.known}
 
 
 def repeatable(result: SuiteResult) -> bool:

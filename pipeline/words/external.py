@@ -115,7 +115,7 @@ def read_externals(component: str, revision: str, files: Sequence[SourceFile]) -
 
 def parse_external(component: str, file: SourceFile) -> ExternalTest:
     """Read an executable's header; what is wrong with it is its ``problem``, with the line."""
-    safe = file.name if _FILE.fullmatch(file.name) else ascii(file.name)[1:60]
+    safe = file.name if _FILE.fullmatch(file.name) else ascii(file.name)[1:-1][:60]
     name = f"{component}/{re.sub('[^A-Za-z0-9._+-]', '_', safe)}"
     test = ExternalTest(name=name, component=component, file=file.name)
     problem = _problem_of(file)

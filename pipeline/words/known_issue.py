@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 MOST_SEARCHED = 4 * 1024**2
 """Characters of a log or journal that patterns are looked for in: its end."""
@@ -47,8 +48,12 @@ def _fits(issue: KnownIssue, suite: str, test: str, log: str, journal: str) -> b
     )
 
 
+@lru_cache(maxsize=64)
 def _has(pattern: str, text: str) -> bool:
-    """Look for a pattern line by line, of a bounded length: the text is a guest's."""
+    """Look for a pattern line by line, of a bounded length: the text is a guest's.
+
+    One journal is asked for each failed test.
+    """
     compiled = re.compile(pattern)
     lines = text[-MOST_SEARCHED:].split("\n")
     return any(compiled.search(line[:_LONGEST_LINE]) for line in lines)

@@ -43,6 +43,8 @@ class Cause(StrEnum):
     NO_SESSION = "no-session"
     SESSION_ENDED = "session-ended"
     TEST = "test"
+    MALFORMED = "malformed"
+    """What says how a test is run cannot be read: no guest was asked."""
 
 
 FINAL = 0

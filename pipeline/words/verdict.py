@@ -77,7 +77,8 @@ class SuiteResult:
     @property
     def flaky(self) -> int:
         """Count the tests that passed and failed, and count."""
-        return sum(one.verdict is Verdict.FLAKY and not one.is_new for one in self.tests)
+        flaky = (one for one in self.tests if one.verdict is Verdict.FLAKY)
+        return sum(not one.is_new and not one.known for one in flaky)
 
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What several attempts at a suite come to together."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -81,6 +83,14 @@ def test_a_failure_that_the_baseline_does_not_show_is_the_changes_own() -> None:
     # A machine that was too busy to boot the baseline in time says nothing of a panic.
     for baseline in (suite(F, P, F, cause="deadline"), suite(F, F, F, cause="hang")):
         assert blamed(result, baseline, name="x") is result
+
+
+def test_what_does_not_count_is_no_reason_to_blame_the_change() -> None:
+    result = suite(F, P, F, message="bad")
+    new = replace(result.tests[2], is_new=True)
+    result = replace(result, tests=(*result.tests[:2], new))
+    assert blamed(result, suite(F, P, P), name="x").cause == ELSEWHERE
+    assert replace(result, tests=(new,)).flaky == 0
 
 
 def test_one_test_of_a_suite_is_not_repeated_nor_what_passed() -> None:

@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_header_is_told_with_its_line(
 
 def test_a_name_or_a_size_that_cannot_be_is_told() -> None:
     assert "is no name of a test" in parsed("", name="a b;reboot").problem
-    assert parsed("", name="-x/..]").name == "zlib/-x_..__"
+    assert parsed("", name="-x/..]").name == "zlib/-x_.._"
     assert parsed(b"\0" * (LARGEST + 1)).problem == f"larger than {LARGEST} bytes"
 
 

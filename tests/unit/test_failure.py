@@ -59,3 +59,9 @@ def test_the_last_words_stand_below_their_titles() -> None:
         "      1.0 x: y",
     ]
     assert {line.level for line in sink.lines} == {Level.FACT}
+    silent = ListSink()
+    tell([], "console:\n\njournal:", Log(silent))
+    assert [line.text for line in silent.lines] == [
+        "  nothing came by the console",
+        "  nothing came by the journal",
+    ]

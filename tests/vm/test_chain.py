@@ -113,6 +113,22 @@ def test_a_push_that_breaks_the_boot_is_held_back_with_the_reason_and_the_eviden
     work.check_whole()
 
 
+def test_a_failure_of_a_run_is_reproduced_also_when_its_disk_is_gone(work: Work) -> None:
+    version = work.json("log", "-n", "1")[0]["version"]
+    tested = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
+    suite = next(one for one in tested if one["tree"].endswith("-runtime"))
+    name = next(one["name"] for one in suite["tests"] if one["verdict"] == "failed")
+    words = f"reproduce {version} {suite['tree']} smoke/{name}"
+    log = (work.root / "last-run" / "log.txt").read_text()
+    assert f"to repeat just this test: ostci -C {work.root} {words}" in log
+    Path(suite["ran"]["disk"]).unlink()
+    before = work.json("show", suite["tree"])
+    said = work.ostci(*words.split(), code=1)
+    assert f"smoke/{name} on {suite['tree']} failed 1 of 1 times: " in said.err
+    assert f"seed {suite['ran']['seed']}" in said.err
+    assert work.json("show", suite["tree"]) == before, "nothing is recorded of it"
+
+
 def test_a_run_repeated_on_the_broken_snapshot_says_that_nothing_changed(work: Work) -> None:
     said = work.ostci("run", code=1)
     assert "nothing has changed since run" in said.err

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.words.external import Externals, ExternalTest
 from pipeline.words.installed import judge_test
+from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import Verdict
 from vmtests.again import standing
 from vmtests.bench import Bench
@@ -25,6 +26,7 @@ _TOP = "/var/tmp/ostci-externals"
 _CHUNK = 48 * 1024
 _LONGEST_MARK = 200
 _FRESH = """\
+# an empty place for {component}'s test
 rm -rf {top}/run && mkdir -p {top}/run/tmp {top}/run/bin && cp -R {top}/{component} {top}/run/tests
 """
 _REBOOT = """\
@@ -65,7 +67,8 @@ def machine(bench: Bench) -> Iterator[Machine]:
 @pytest.mark.parametrize(("test", "of"), _tests(), ids=[test.name for test, _ in _tests()])
 def test_external(test: ExternalTest, of: Externals, watched: Machine) -> None:
     if test.problem:
-        raise GuestFailed(f"{test.name} is malformed: {test.problem}")
+        told = f"{test.name} is malformed: {test.problem}"
+        raise GuestFailed(told, cause=Cause.MALFORMED)
     _skip_without(test, watched)
     _send(of, watched)
     _must(watched, _FRESH.format(top=_TOP, component=of.component))
@@ -77,9 +80,10 @@ def test_external(test: ExternalTest, of: Externals, watched: Machine) -> None:
         done = watched.shell(script, timeout_s=test.timeout_s)
         said.append(done.text)
         errors.append(done.error_text)
-        for line in f"{done.text}\n{done.error_text}".strip().splitlines():
-            watched.note(line)
         mark = _mark(watched) if test.reboots else None
+        killed = "\nKilled" if mark is not None else ""  # which is how a reboot ends it
+        for line in f"{done.text}\n{done.error_text}".removesuffix(killed).strip().splitlines():
+            watched.note(line)
         if mark is None:
             break
         if boots == test.reboots:
@@ -114,13 +118,16 @@ def _send(of: Externals, machine: Machine) -> None:
     if of.component in _sent:
         return
     place = f"{_TOP}/{of.component}"
-    _must(machine, f"rm -rf {place} && mkdir -p {place}")
+    _must(machine, f"# room for {of.component}'s files\nrm -rf {place} && mkdir -p {place}")
     for file in of.files:
         path = f"{place}/{file.name}"
-        _must(machine, f": >{path} && chmod {'755' if file.is_program else '644'} {path}")
+        _must(
+            machine,
+            f"# {file.name}\n: >{path} && chmod {'755' if file.is_program else '644'} {path}",
+        )
         for at in range(0, len(file.data), _CHUNK):
             text = base64.b64encode(file.data[at : at + _CHUNK]).decode()
-            _must(machine, f"base64 -d >>{path} <<'END'\n{text}\nEND\n")
+            _must(machine, f"# {file.name}\nbase64 -d >>{path} <<'END'\n{text}\nEND\n")
     # On the disk: the machine may be taken down by the first of them.
     _must(machine, "sync")
     _sent.add(of.component)
@@ -135,13 +142,15 @@ def _must(machine: Machine, script: str) -> None:
 def _script(test: ExternalTest, mark: str | None) -> str:
     marked = f"export AUTOPKGTEST_REBOOT_MARK={shlex.quote(mark)}" if mark is not None else ""
     reboot = _REBOOT.format(top=_TOP) if test.reboots else ""
-    return reboot + _RUN.format(top=_TOP, mark=marked, file=test.file)
+    return f"# {test.name}\n" + reboot + _RUN.format(top=_TOP, mark=marked, file=test.file)
 
 
 def _mark(machine: Machine) -> str | None:
     """Take the mark that the test left when it asked for a reboot; None where it did not."""
     path = f"{_TOP}/run/mark"
-    done = machine.shell(f"[ -e {path} ] && head -c 1000 {path} && rm {path}")
+    done = machine.shell(
+        f"# does it want to reboot?\n[ -e {path} ] && head -c 1000 {path} && rm {path}"
+    )
     if done.code != 0:
         return None
     if len(done.text) > _LONGEST_MARK or not done.text.isprintable():
