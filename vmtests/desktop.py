@@ -238,9 +238,8 @@ def _brought_up(bench: Bench) -> Desktop:
     parameters = bench.parameters
     spec, compositor = parameters.target.session, parameters.compositor
     assert spec is not None and compositor is not None, "run_suite asks for both"
-    problem = compositor.problem or compositor.skip
-    if problem:
-        raise GuestFailed(problem, cause=Cause.NO_SESSION)
+    if compositor.problem:
+        raise GuestFailed(compositor.problem, cause=Cause.NO_SESSION)
     machine = bench.booted()
     if not machine.watch.is_complete:
         outcome = machine.watch.outcome

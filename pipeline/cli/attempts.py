@@ -14,6 +14,7 @@ from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.attempts import ELSEWHERE, blamed, failing, merged, repeatable
+from pipeline.words.desktop_entry import SUITE as APPS
 from pipeline.words.errors import Trouble
 from pipeline.words.installed import SUITE
 from pipeline.words.tree import Disk, Tree
@@ -87,4 +88,4 @@ class Attempts:
 
 def _worth(result: SuiteResult) -> tuple[str, ...]:
     """List the tests that are repeated, empty for all: those of one boot cost no more together."""
-    return failing(result) if result.suite == SUITE else ()
+    return failing(result) if result.suite in (SUITE, APPS) else ()
