@@ -39,6 +39,10 @@ shift
 """Runs a program, keeps the beginning of what it says, and lets it say more."""
 
 
+_AT_MOST = "n=0; until {until} || [ $n -ge 12 ]; do sleep 0.25; n=$((n+1)); done; "
+"""Waits in the guest for a few seconds: each question from outside costs it programs' starts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Started:
     """What became of a program: ``code`` when it has ended, ``last`` its last own line."""
@@ -142,8 +146,10 @@ class Desktop:
 
     def _socket(self) -> str:
         self.check()
-        script = f"for one in /run/user/{self.uid}/wayland-?; do [ -S $one ] && echo $one; done"
-        found = self.machine.shell(script).text.split()
+        place = f"/run/user/{self.uid}"
+        script = _AT_MOST.format(until=f"[ -S {place}/wayland-0 ] || [ -S {place}/wayland-1 ]")
+        find = f"for one in {place}/wayland-?; do [ -S $one ] && echo $one; done"
+        found = self.machine.shell(f"{script}{find}").text.split()
         return found[0].rpartition("/")[2] if found else ""
 
     # What is done in it
@@ -177,7 +183,9 @@ class Desktop:
 
     def look(self, own: str) -> Started:
         """Tell what a program that was started has come to."""
-        script = f"cat {_PLACE}/{own}.code 2>/dev/null || echo -; cat {_PLACE}/{own}.log"
+        name = f"{_PLACE}/{own}"
+        wait = _AT_MOST.format(until=f"[ -e {name}.code ] || grep -qs ack_configure {name}.log")
+        script = f"{wait}cat {name}.code 2>/dev/null || echo -; cat {name}.log"
         code, _, text = self.machine.shell(script, timeout_s=_START_S).text.partition("\n")
         last = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
         return Started(
