@@ -13,6 +13,8 @@ from pipeline.words.png import Picture
 
 BOUND = 0.02
 """The share of a screen that may differ before anybody is told."""
+_COLOURS = 0.1
+"""The same where windows may be elsewhere, and hide another part of what is behind them."""
 _TOLERANCE = 24
 """What a channel may differ by: less is not seen."""
 _BLANK = 0.998
@@ -37,19 +39,24 @@ class Shows(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """``share`` of the pixels differs; two sizes cannot be compared, and differ as a whole."""
+    """``share`` of the pixels differs; two sizes cannot be compared, and differ as a whole.
+
+    With ``moves``, of their colours, wherever on the screen they are.
+    """
 
     share: float
     sizes: str = ""
+    moves: bool = False
 
     @property
     def is_large(self) -> bool:
-        return self.share > BOUND
+        return self.share > (_COLOURS if self.moves else BOUND)
 
     @property
     def words(self) -> str:
         """Say it in a few words."""
-        return self.sizes or f"{self.share:.1%} of it differs"
+        of = "its colours differ" if self.moves else "it differs"
+        return self.sizes or f"{self.share:.1%} of {of}"
 
 
 def shows(picture: Picture) -> Shows:
@@ -65,15 +72,27 @@ def shows(picture: Picture) -> Shows:
     return Shows.GRAPHICS
 
 
-def difference(before: Picture, after: Picture) -> Difference:
-    """Compare two screens."""
+def difference(before: Picture, after: Picture, *, moves: bool = False) -> Difference:
+    """Compare two screens; ``moves``: of which windows may be anywhere, as compositors like it."""
     if (before.width, before.height) != (after.width, after.height):
         sizes = f"it was {before.width}x{before.height} and is {after.width}x{after.height}"
         return Difference(share=1.0, sizes=sizes)
+    if moves:
+        counts = _colours(after)
+        counts.subtract(_colours(before))
+        changed = sum(many for many in counts.values() if many > 0)
+        return Difference(share=changed / (after.width * after.height), moves=True)
     found = sum(
         len(_differing(before.row(number), after.row(number))) for number in range(after.height)
     )
     return Difference(share=found / (after.width * after.height))
+
+
+def _colours(picture: Picture) -> Counter[tuple[int, int, int]]:
+    """Count pixels by their colour, of which there are five hundred here."""
+    coarse = bytes(value >> 5 for value in range(256))
+    pixels = picture.pixels.translate(coarse)
+    return Counter(zip(pixels[::3], pixels[1::3], pixels[2::3], strict=True))
 
 
 def marked(before: Picture, after: Picture) -> Picture:
