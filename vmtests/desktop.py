@@ -123,8 +123,8 @@ class Desktop:
 
     def properties(self) -> dict[str, str]:
         """Tell what logind knows of the session."""
-        options = [f"--property={','.join(_PROPERTIES)}", "--", self.id]
-        shown = self.machine.succeeds(["loginctl", "show-session", *options])
+        options = [f"--property={name}" for name in _PROPERTIES]
+        shown = self.machine.succeeds(["loginctl", "show-session", *options, "--", self.id])
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def login(self) -> Entry | None:
