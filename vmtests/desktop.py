@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.words.desktop_entry import App
 from pipeline.words.journal import Entry
-from pipeline.words.picture import Shows, shows
-from pipeline.words.png import NotAPicture, read_png
+from pipeline.words.picture import Shows, difference, shows
+from pipeline.words.png import NotAPicture, Picture, read_png
 from pipeline.words.session import GREETER, Login, SessionSpec
 from pipeline.words.symptoms import Cause
 from pipeline.words.wayland_log import LARGEST, Windows, windows_of
@@ -25,6 +25,7 @@ _SPEAKER = "ostci-session"
 _PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "VTNr")
 _PLACE = "/run/ostci-apps"
 _START_S = 15.0
+_MOST_LOOKS = 8
 _RUN = f"""\
 log={_PLACE}/$1.log code={_PLACE}/$1.code
 shift
@@ -81,13 +82,22 @@ class Desktop:
         machine.mark("compositor")
 
     def wait_for_frame(self) -> None:
-        """Wait until there is more on the screen than a text console has; keeps the picture."""
+        """Wait until there is more on the screen than a text console has; keeps the picture.
+
+        Compositors fade in: it is kept when it looks as it did a moment ago, if that comes soon.
+        """
         found = [Shows.BLANK]
+        seen: list[Picture] = []
 
         def look() -> bool:
             self.check()
-            found[0] = self.screen()
-            return found[0] is Shows.GRAPHICS
+            picture = self.screen()
+            found[0] = shows(picture) if picture is not None else Shows.BLANK
+            if picture is None or found[0] is not Shows.GRAPHICS:
+                return False
+            seen.append(picture)
+            is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
+            return is_still or len(seen) >= _MOST_LOOKS
 
         try:
             self.machine.wait_until(look, "a picture", timeout_s=float(self.spec.deadline_s))
@@ -98,13 +108,13 @@ class Desktop:
             raise GuestFailed(what, cause=Cause.NO_SESSION) from error
         self.machine.mark("frame")
 
-    def screen(self) -> Shows:
-        """Tell what is on the screen now, which is kept as the session's picture."""
+    def screen(self) -> Picture | None:
+        """Look at the screen, which is kept as the session's picture; None for no sane one."""
         path = self.machine.screenshot("session")
         try:
-            return shows(read_png(path.read_bytes()))
+            return read_png(path.read_bytes())
         except NotAPicture:
-            return Shows.BLANK  # its size is the guest's choice, and none that a session has
+            return None  # its size is the guest's choice, and none that a session has
 
     def check(self) -> None:
         """Raise GuestFailed once the session is over, with what its compositor said last."""
