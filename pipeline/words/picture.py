@@ -17,7 +17,8 @@ _COLOURS = 0.1
 """The same where windows may be elsewhere, and hide another part of what is behind them."""
 _TOLERANCE = 24
 """What a channel may differ by: less is not seen."""
-_BLANK = 0.998
+_CURSOR = 256
+"""Pixels: what a cursor may have, and a prompt for a login has more of."""
 _TEXT = 0.995
 _VGA = frozenset(
     {bytes(levels) for levels in product((0x00, 0xAA), repeat=3)}
@@ -64,7 +65,7 @@ def shows(picture: Picture) -> Shows:
     pixels, count = picture.pixels, picture.width * picture.height
     colours = Counter(pixels[at : at + 3] for at in range(0, len(pixels), 3))
     [(_, most)] = colours.most_common(1)
-    if most >= count * _BLANK:
+    if most >= count - _CURSOR:
         return Shows.BLANK
     plain = sum(many for colour, many in colours.items() if colour in _VGA)
     if plain >= count * _TEXT and colours[_BLACK] >= count / 2:

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli.passage import Passage
+from pipeline.cli.results import Disks, Trees
+from pipeline.ports.log import Log
+from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.picture import Shows, shows
 from pipeline.words.png import read_png
+from pipeline.words.targets import target_of
+from pipeline.words.verdict import Verdict
 from tests.work import TOP, Work
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.full]
@@ -58,6 +64,26 @@ def test_each_application_has_a_result_and_a_picture(work: Work) -> None:
     rows = json.loads((picture.parent / "apps.json").read_text())
     icons = {row["name"]: row["icon"] for row in rows}
     assert icons["org.ostci.Flower"].endswith("hicolor/scalable/apps/org.ostci.Flower.svg")
+
+
+def test_what_is_done_in_it_and_its_end_are_told(work: Work, tmp_path: Path, log: Log) -> None:
+    house = work.house()
+    passage = Passage(house, house.last_run("disks"))
+    [tree] = [one for one in passage.read("trees", Trees).trees if one.target == "session"]
+    request = TestRequest(
+        run=passage.run.version,
+        tree=tree,
+        target=target_of(passage.manifest, tree.target),
+        disk=passage.read("disks", Disks).disks[tree.name],
+        suite="session",
+        into=tmp_path / "evidence",
+        repo=house.workdir.repo,
+        suites=Path(__file__).parent / "suites",
+    )
+    result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
+    bad = [(one.name, one.message) for one in result.tests if one.verdict is not Verdict.PASSED]
+    assert (result.verdict, bad) == (Verdict.PASSED, [])
+    assert len(result.tests) == 4
 
 
 def test_another_background_is_a_warning_with_both_side_by_side(work: Work) -> None:
