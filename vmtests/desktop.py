@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.words.desktop_entry import App
 from pipeline.words.journal import Entry
-from pipeline.words.picture import Shows, shows
-from pipeline.words.png import NotAPicture, read_png
+from pipeline.words.picture import Shows, difference, shows
+from pipeline.words.png import NotAPicture, Picture, read_png
 from pipeline.words.session import GREETER, Login, SessionSpec
 from pipeline.words.symptoms import Cause
 from pipeline.words.wayland_log import LARGEST, Windows, windows_of
@@ -25,6 +25,7 @@ _SPEAKER = "ostci-session"
 _PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "VTNr")
 _PLACE = "/run/ostci-apps"
 _START_S = 15.0
+_MOST_LOOKS = 8
 _RUN = f"""\
 log={_PLACE}/$1.log code={_PLACE}/$1.code
 shift
@@ -37,6 +38,10 @@ shift
 }}
 """
 """Runs a program, keeps the beginning of what it says, and lets it say more."""
+
+
+_AT_MOST = "n=0; until {until} || [ $n -ge 12 ]; do sleep 0.25; n=$((n+1)); done; "
+"""Waits in the guest for a few seconds: each question from outside costs it programs' starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +82,22 @@ class Desktop:
         machine.mark("compositor")
 
     def wait_for_frame(self) -> None:
-        """Wait until there is more on the screen than a text console has; keeps the picture."""
+        """Wait until there is more on the screen than a text console has; keeps the picture.
+
+        Compositors fade in: it is kept when it looks as it did a moment ago, if that comes soon.
+        """
         found = [Shows.BLANK]
+        seen: list[Picture] = []
 
         def look() -> bool:
             self.check()
-            found[0] = self.screen()
-            return found[0] is Shows.GRAPHICS
+            picture = self.screen()
+            found[0] = shows(picture) if picture is not None else Shows.BLANK
+            if picture is None or found[0] is not Shows.GRAPHICS:
+                return False
+            seen.append(picture)
+            is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
+            return is_still or len(seen) >= _MOST_LOOKS
 
         try:
             self.machine.wait_until(look, "a picture", timeout_s=float(self.spec.deadline_s))
@@ -94,13 +108,13 @@ class Desktop:
             raise GuestFailed(what, cause=Cause.NO_SESSION) from error
         self.machine.mark("frame")
 
-    def screen(self) -> Shows:
-        """Tell what is on the screen now, which is kept as the session's picture."""
+    def screen(self) -> Picture | None:
+        """Look at the screen, which is kept as the session's picture; None for no sane one."""
         path = self.machine.screenshot("session")
         try:
-            return shows(read_png(path.read_bytes()))
+            return read_png(path.read_bytes())
         except NotAPicture:
-            return Shows.BLANK  # its size is the guest's choice, and none that a session has
+            return None  # its size is the guest's choice, and none that a session has
 
     def check(self) -> None:
         """Raise GuestFailed once the session is over, with what its compositor said last."""
@@ -119,8 +133,8 @@ class Desktop:
 
     def properties(self) -> dict[str, str]:
         """Tell what logind knows of the session."""
-        options = [f"--property={','.join(_PROPERTIES)}", "--", self.id]
-        shown = self.machine.succeeds(["loginctl", "show-session", *options])
+        options = [f"--property={name}" for name in _PROPERTIES]
+        shown = self.machine.succeeds(["loginctl", "show-session", *options, "--", self.id])
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def login(self) -> Entry | None:
@@ -142,8 +156,10 @@ class Desktop:
 
     def _socket(self) -> str:
         self.check()
-        script = f"for one in /run/user/{self.uid}/wayland-?; do [ -S $one ] && echo $one; done"
-        found = self.machine.shell(script).text.split()
+        place = f"/run/user/{self.uid}"
+        script = _AT_MOST.format(until=f"[ -S {place}/wayland-0 ] || [ -S {place}/wayland-1 ]")
+        find = f"for one in {place}/wayland-?; do [ -S $one ] && echo $one; done"
+        found = self.machine.shell(f"{script}{find}").text.split()
         return found[0].rpartition("/")[2] if found else ""
 
     # What is done in it
@@ -177,7 +193,9 @@ class Desktop:
 
     def look(self, own: str) -> Started:
         """Tell what a program that was started has come to."""
-        script = f"cat {_PLACE}/{own}.code 2>/dev/null || echo -; cat {_PLACE}/{own}.log"
+        name = f"{_PLACE}/{own}"
+        wait = _AT_MOST.format(until=f"[ -e {name}.code ] || grep -qs ack_configure {name}.log")
+        script = f"{wait}cat {name}.code 2>/dev/null || echo -; cat {name}.log"
         code, _, text = self.machine.shell(script, timeout_s=_START_S).text.partition("\n")
         last = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
         return Started(
@@ -238,9 +256,8 @@ def _brought_up(bench: Bench) -> Desktop:
     parameters = bench.parameters
     spec, compositor = parameters.target.session, parameters.compositor
     assert spec is not None and compositor is not None, "run_suite asks for both"
-    problem = compositor.problem or compositor.skip
-    if problem:
-        raise GuestFailed(problem, cause=Cause.NO_SESSION)
+    if compositor.problem:
+        raise GuestFailed(compositor.problem, cause=Cause.NO_SESSION)
     machine = bench.booted()
     if not machine.watch.is_complete:
         outcome = machine.watch.outcome

@@ -23,6 +23,7 @@ from pipeline.words.attempts import (
     repeatable,
     wanted,
 )
+from pipeline.words.desktop_entry import SUITE as APPS
 from pipeline.words.errors import Trouble
 from pipeline.words.external import SUITE as EXTERNALS
 from pipeline.words.installed import SUITE
@@ -129,4 +130,4 @@ class Attempts:
 
 def _worth(result: SuiteResult, names: tuple[str, ...]) -> tuple[str, ...]:
     """List the tests that are repeated, empty for all: those of one boot cost no more together."""
-    return names if result.suite in (SUITE, EXTERNALS) else ()
+    return names if result.suite in (SUITE, EXTERNALS, APPS) else ()

@@ -286,11 +286,11 @@ def _desktop(
         raise ValueError("the suites of a session need the repository that has the tree")
     repo = Repo(request.repo, log=log)
     found = desktop.desktop_of(repo, request.tree.commit, spec, suite=suite, only=only)
-    if suite == desktop.APPS and not found.apps:
-        return None, f"{request.tree.name} has no applications"
     if request.only:
         apps = tuple(app for app in found.apps if app.name in request.only)
         found = replace(found, apps=apps)
+    if suite == desktop.APPS and not found.apps:
+        return None, f"{request.tree.name} has no applications"
     return found, ""
 
 

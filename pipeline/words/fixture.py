@@ -85,8 +85,9 @@ def fixture_of(session: SessionSpec | None) -> tuple[FixtureFile, ...]:
 
 FIXTURE_KNOWN = (
     KnownMessage(
-        pattern=r"^login: pam_env\(login:session\): Unable to open env file: /etc/default/locale",
-        reason="the fixture's login at the console reads what many trees do not have",
+        pattern=r"^(?:login|greetd): pam_env\((?:login|greetd|greetd-greeter):session\): "
+        r"Unable to open env file: /etc/default/locale",
+        reason="the fixture's logins read what many trees do not have",
     ),
 )
 """Error messages that come of the fixture itself."""

@@ -13,9 +13,12 @@ from pipeline.words.png import Picture
 
 BOUND = 0.02
 """The share of a screen that may differ before anybody is told."""
+_COLOURS = 0.1
+"""The same where windows may be elsewhere, and hide another part of what is behind them."""
 _TOLERANCE = 24
 """What a channel may differ by: less is not seen."""
-_BLANK = 0.998
+_CURSOR = 256
+"""Pixels: what a cursor may have, and a prompt for a login has more of."""
 _TEXT = 0.995
 _VGA = frozenset(
     {bytes(levels) for levels in product((0x00, 0xAA), repeat=3)}
@@ -37,19 +40,24 @@ class Shows(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """``share`` of the pixels differs; two sizes cannot be compared, and differ as a whole."""
+    """``share`` of the pixels differs; two sizes cannot be compared, and differ as a whole.
+
+    With ``moves``, of their colours, wherever on the screen they are.
+    """
 
     share: float
     sizes: str = ""
+    moves: bool = False
 
     @property
     def is_large(self) -> bool:
-        return self.share > BOUND
+        return self.share > (_COLOURS if self.moves else BOUND)
 
     @property
     def words(self) -> str:
         """Say it in a few words."""
-        return self.sizes or f"{self.share:.1%} of it differs"
+        of = "its colours differ" if self.moves else "it differs"
+        return self.sizes or f"{self.share:.1%} of {of}"
 
 
 def shows(picture: Picture) -> Shows:
@@ -57,7 +65,7 @@ def shows(picture: Picture) -> Shows:
     pixels, count = picture.pixels, picture.width * picture.height
     colours = Counter(pixels[at : at + 3] for at in range(0, len(pixels), 3))
     [(_, most)] = colours.most_common(1)
-    if most >= count * _BLANK:
+    if most >= count - _CURSOR:
         return Shows.BLANK
     plain = sum(many for colour, many in colours.items() if colour in _VGA)
     if plain >= count * _TEXT and colours[_BLACK] >= count / 2:
@@ -65,15 +73,27 @@ def shows(picture: Picture) -> Shows:
     return Shows.GRAPHICS
 
 
-def difference(before: Picture, after: Picture) -> Difference:
-    """Compare two screens."""
+def difference(before: Picture, after: Picture, *, moves: bool = False) -> Difference:
+    """Compare two screens; ``moves``: of which windows may be anywhere, as compositors like it."""
     if (before.width, before.height) != (after.width, after.height):
         sizes = f"it was {before.width}x{before.height} and is {after.width}x{after.height}"
         return Difference(share=1.0, sizes=sizes)
+    if moves:
+        counts = _colours(after)
+        counts.subtract(_colours(before))
+        changed = sum(many for many in counts.values() if many > 0)
+        return Difference(share=changed / (after.width * after.height), moves=True)
     found = sum(
         len(_differing(before.row(number), after.row(number))) for number in range(after.height)
     )
     return Difference(share=found / (after.width * after.height))
+
+
+def _colours(picture: Picture) -> Counter[tuple[int, int, int]]:
+    """Count pixels by their colour, of which there are five hundred here."""
+    coarse = bytes(value >> 5 for value in range(256))
+    pixels = picture.pixels.translate(coarse)
+    return Counter(zip(pixels[::3], pixels[1::3], pixels[2::3], strict=True))
 
 
 def marked(before: Picture, after: Picture) -> Picture:

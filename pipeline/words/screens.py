@@ -18,6 +18,10 @@ _STYLE = (
 )
 
 
+_WINDOW = "screenshot-app-"
+"""How pictures of applications are called, whose windows a compositor puts anywhere."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Screen:
     """One picture: ``name`` is that of its file; ``notes`` are what people are told of it.
@@ -55,7 +59,7 @@ def look_at(
     if old is None:
         return _alone(name, after, has_session=has_session), None
     now, was = shows(new), shows(old)
-    found = _difference(old, new, was, now)
+    found = _difference(old, new, was, now, moves=name.startswith(_WINDOW))
     notes = []
     if now is Shows.BLANK and (has_session or was is not Shows.BLANK):
         notes.append("it is blank")
@@ -86,14 +90,14 @@ def _readable(data: bytes | None) -> Picture | None:
         return None
 
 
-def _difference(old: Picture, new: Picture, was: Shows, now: Shows) -> Difference:
+def _difference(old: Picture, new: Picture, was: Shows, now: Shows, *, moves: bool) -> Difference:
     """Compare two screens; lines on a text console are in its log, and are other ones each time.
 
     Nor does it say anything that something has come to a screen that was blank.
     """
     if was is Shows.BLANK or (was is now and now is Shows.TEXT):
         return Difference(share=0.0)
-    return difference(old, new)
+    return difference(old, new, moves=moves)
 
 
 def page(title: str, version: str, screens: Sequence[Screen]) -> str:

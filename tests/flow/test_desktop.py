@@ -143,10 +143,26 @@ def test_a_session_that_is_not_there_is_told(look: Look) -> None:
 
 def test_a_session_is_read_and_what_is_wrong_with_it(look: Look) -> None:
     place = "usr/share/wayland-sessions/weston.desktop"
-    found = look({place: entry("weston"), "usr/share/applications/a.desktop": entry("a")})
-    assert found.compositor.argv == ("weston",)
+    files = {place: entry("weston"), "usr/share/applications/a.desktop": entry("a")}
+    told = "the tree has no greetd, and no other login manager is known here"
+    assert look(files).compositor.problem == told
+    found = look({"usr/sbin/greetd": ""})
+    assert (found.compositor.argv, found.compositor.problem) == (("weston",), "")
     assert len(found.apps) == 1
-    assert look({place: entry("weston"), "x": ""}, suite="session").apps == ()
+    assert look({}, suite="session").apps == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("junk", "line 1: neither [GROUP] nor KEY=VALUE"),
+        (entry("weston", "Hidden=true\n"), "Hidden=true: as if it were not there"),
+        (entry("weston; halt"), "line 4: Exec has ';', which has to be quoted"),
+    ],
+)
+def test_what_is_wrong_with_a_session_is_told(look: Look, text: str, problem: str) -> None:
+    place = "usr/share/wayland-sessions/weston.desktop"
+    assert look({place: text}, suite="session").compositor.problem == f"/{place}: {problem}"
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,23 @@ def test_a_cursor_is_below_the_bound_and_a_text_above_it() -> None:
     assert other.words.endswith("% of it differs")
 
 
+def window(at: int, colour: bytes = b"\xc0\xc0\xc0") -> Picture:
+    """Draw a window on a coloured ground, so many rows from the top."""
+    rows = [colour if at <= row < at + 20 else b"\x20\x60\xa0" for row in range(HEIGHT)]
+    return Picture(width=WIDTH, height=HEIGHT, pixels=b"".join(row * WIDTH for row in rows))
+
+
+def test_a_window_may_be_elsewhere_but_not_another_one() -> None:
+    assert difference(window(0), window(15)).is_large
+    moved = difference(window(0), window(15), moves=True)
+    assert (moved.share, moved.is_large) == (0, False)
+    other = difference(window(0), window(0, b"\x00\x00\x00"), moves=True)
+    assert (other.share, other.is_large) == (0.5, True)
+    assert other.words == "50.0% of its colours differ"
+    gone = difference(window(0), window(HEIGHT), moves=True)
+    assert gone.is_large
+
+
 def test_two_sizes_differ_as_a_whole() -> None:
     small = Picture(width=2, height=2, pixels=bytes(12))
     found = difference(small, painted(bytes(3)))

@@ -27,4 +27,4 @@ def test_the_verbs_of_a_machine_do_what_they_say(tmp_path: Path, log: Log) -> No
     result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
     bad = [(one.name, one.message) for one in result.tests if one.verdict is not Verdict.PASSED]
     assert (result.verdict, bad) == (Verdict.PASSED, [])
-    assert len(result.tests) == 19
+    assert len(result.tests) == 20

@@ -21,6 +21,8 @@ APP_S = 40.0
 """What an application may take on a host with KVM, all in all."""
 _MOST_APPS = 500
 _PROGRAMS = ("usr/bin", "usr/sbin", "usr/local/bin", "usr/games")
+_LOGIN_MANAGER = "greetd"
+"""The only one that the fixture can tell whom to log in."""
 _TERMINAL = "foot"
 """The terminal emulator that a program for terminals is started in; it takes a command's words."""
 
@@ -52,6 +54,8 @@ def desktop_of(repo: Repo, commit: str, spec: SessionSpec, *, suite: str, only: 
         near = difflib.get_close_matches(only, paths, 1)
         hint = f"did you mean {SUITE}/{near[0]}?" if near else f"the tree has {len(paths)}"
         raise BadInput(f"the tree has no application {only}", hint=hint)
+    if len(chosen) > _MOST_APPS:
+        repo.log.warning(f"of {len(chosen)} applications only the first {_MOST_APPS} are started")
     apps = [tree.app(paths[name], spec.name) for name in chosen[:_MOST_APPS]]
     return Desktop(compositor=compositor, apps=tuple(apps))
 
@@ -84,7 +88,12 @@ class _Files:
         if data is None:
             return App(name=name, problem=f"the tree has no /{path}")
         found = parse_app(name, data, desktop=name)
-        return replace(found, problem=f"/{path}: {found.problem}" if found.problem else "")
+        if found.problem or found.skip:
+            return replace(found, problem=f"/{path}: {found.problem or found.skip}", skip="")
+        if not self._has_program(_LOGIN_MANAGER):
+            why = f"the tree has no {_LOGIN_MANAGER}, and no other login manager is known here"
+            return replace(found, problem=why)
+        return found
 
     def app(self, path: str, desktop: str) -> App:
         name, data = app_name(path), self._files.read(f"{PLACE}/{path}", limit=LARGEST + 1)

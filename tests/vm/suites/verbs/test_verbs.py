@@ -182,6 +182,14 @@ def test_what_was_synced_survives_a_crash(machine: Machine) -> None:
     assert machine.succeeds(["cat", "/var/note"]) == "kept"
 
 
+def test_what_is_typed_arrives(machine: Machine) -> None:
+    machine.shell("(head -n 1 </dev/tty0 >/var/typed) >/dev/null 2>&1 &")
+    machine.send_text("Echo_1 ~")
+    machine.send_keys("ret")
+    typed = machine.wait_until(lambda: machine.shell("cat /var/typed").text, "what was typed")
+    assert typed == "Echo_1 ~"
+
+
 def test_a_machine_shuts_down(machine: Machine) -> None:
     machine.shutdown()
     assert not machine.is_alive()

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is done in a session, and how its end is told; run by ``tests/vm/test_session.py``.
+
+A suite like any other, whose order matters: the last test ends the session.
+"""
+
+import pytest
+
+from pipeline.words.desktop_entry import App
+from pipeline.words.picture import Shows, shows
+from pipeline.words.symptoms import Cause
+from vmtests.bench import Bench
+from vmtests.desktop import Desktop, the_desktop
+from vmtests.following import GuestFailed
+
+
+@pytest.fixture
+def desktop(bench: Bench) -> Desktop:
+    return the_desktop(bench)
+
+
+def test_what_is_typed_goes_to_another_console_and_back(desktop: Desktop) -> None:
+    desktop.wait_for_frame()
+
+    def look(what: Shows) -> bool:
+        picture = desktop.screen()
+        return picture is not None and shows(picture) is what
+
+    desktop.machine.send_keys("ctrl-alt-f2")
+    desktop.machine.wait_until(lambda: look(Shows.TEXT), "a console")
+    desktop.machine.send_keys("alt-f7")
+    desktop.machine.wait_until(lambda: look(Shows.GRAPHICS), "the session")
+
+
+def test_a_program_that_ends_badly_is_told_with_what_it_said(desktop: Desktop) -> None:
+    own = desktop.start(App(name="bad", argv=("sh", "-c", "echo it is broken; exit 3")))
+    found = desktop.wait_for_window(own, timeout_s=20.0)
+    assert (found.code, found.last, found.windows.shown) == (3, "it is broken", False)
+
+
+def test_a_program_that_talks_without_end_is_cut_and_stopped(desktop: Desktop) -> None:
+    own = desktop.start(App(name="loud", argv=("yes", "loud")))
+    size = f"stat -c %s /run/ostci-apps/{own}.log"
+    cut = desktop.machine.wait_until(
+        lambda: int(desktop.machine.shell(size).text or 0) >= 1024**2, "a megabyte"
+    )
+    assert cut
+    assert int(desktop.machine.shell(size).text) == 1024**2
+    desktop.stop(own)
+    assert desktop.machine.shell("pidof yes").code == 1
+
+
+def test_the_end_of_the_compositor_ends_what_waits_for_it(desktop: Desktop) -> None:
+    desktop.check()
+    desktop.machine.succeeds(["sh", "-c", "kill -SEGV $(pidof weston)"])
+    with pytest.raises(GuestFailed, match=r"^weston ended with exit code 139; ") as caught:
+        desktop.machine.wait_until(lambda: desktop.check(), "the end", timeout_s=20.0)
+    assert caught.value.cause is Cause.SESSION_ENDED
