@@ -63,6 +63,7 @@ class TestRequest:
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
     those to be run, of all. ``forks`` lets tests go on from a checkpoint, where they do not ask for
     a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after.
+    The machines of tests that fail are kept for ``failures_s``.
     """
 
     run: str
@@ -79,6 +80,7 @@ class TestRequest:
     only: tuple[str, ...] = ()
     forks: bool = True
     leaves_checkpoint: bool = False
+    failures_s: float = 0.0
 
     __test__ = False
 
@@ -100,6 +102,11 @@ def suites(folder: Path | None = None) -> tuple[str, ...]:
 def checkpoints(cache: Path) -> Path:
     """Name the directory of checkpoints in a cache."""
     return cache.resolve() / "checkpoints"
+
+
+def failures(cache: Path) -> Path:
+    """Name the directory of machines that are kept because their tests failed."""
+    return cache.resolve() / "failures"
 
 
 def is_cold(folder: Path) -> bool:
@@ -158,6 +165,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             checkpoints=str(checkpoints(cache)) if request.forks else "",
             is_cold=is_cold(folder / suite),
             leaves_checkpoint=request.leaves_checkpoint,
+            run=request.run,
+            failures=str(failures(cache)),
+            failures_s=request.failures_s,
         )
         besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
