@@ -241,7 +241,7 @@ class Machine:
     def _warm_up(self) -> None:
         """Have what is used of every copy read from the disk, and the program that wakes it."""
         program = wake_program(self.parameters.tree.arch)
-        # The kernel draws the boot's id when somebody first asks for it: all copies are of one boot.
+        # The kernel draws the boot's id when first asked for it: all copies are of one boot.
         self.shell("read -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
         if program is None:
             return
