@@ -166,6 +166,11 @@ class Bench:
             if machine.has_failed and not machine.is_spent:
                 self.forks.keep(machine, test)
 
+    def another(self, name: str) -> Machine:
+        """Make a machine that is to boot, beside all others; its caller starts and closes it."""
+        assert self._virt is not None
+        return Machine(self.parameters, self._virt, self.evidence, log=self.log, name=name)
+
     @contextmanager
     def _instead(self) -> Iterator[Machine]:
         """Have the machine that boots, alone, in the place of a fork."""

@@ -38,7 +38,7 @@ class KeptMachine:
 def slug(name: str) -> str:
     """Make the name of a file of any name, another one for each."""
     plain = "".join(char if char.isalnum() or char in "._-" else "-" for char in name)
-    if plain == name and len(plain) <= _LONGEST and not plain.startswith("."):
+    if plain and plain == name and len(plain) <= _LONGEST and not plain.startswith("."):
         return plain
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{plain[:_LONGEST].lstrip('.')}-{digest}"
