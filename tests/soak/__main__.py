@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ports.files import remove_tree, write_text
+from pipeline.ports.log import Log
 from pipeline.words.errors import Interrupted
 from tests.killing import Killing
 from tests.killing_master import VICTIMS, MasterKilling
+from tests.soak.pairs import PAIRS, forget, pairs_from
 
 TOP = Path(__file__).resolve().parents[2]
 KILLS = 100
@@ -84,6 +86,23 @@ def kill_master(state: State, count: int) -> Generator[str, None, None]:
         remove_tree(root)
 
 
+def pair(state: State, count: int) -> Generator[str, None, None]:
+    """Run tests in forks and after boots; each has to come to the same."""
+    if state.count("pairs") >= count:
+        return
+    root = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
+    try:
+        while (number := state.count("pairs")) < count:
+            found = pairs_from(number, root, log=Log())
+            for one in found:
+                assert one.fork == one.cold, one
+                state.add("pairs", asdict(one))
+            yield f"pair {number + len(found)} of {count}: the same in forks and after boots"
+    finally:
+        forget(root)
+        remove_tree(root)
+
+
 def main() -> int:
     """Go on with every campaign until its end or the given time."""
     parser = argparse.ArgumentParser(
@@ -91,6 +110,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--master-kills", type=int, default=MASTER_KILLS)
+    parser.add_argument("--pairs", type=int, default=PAIRS, choices=range(PAIRS + 1), metavar="N")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (no limit)")
     parser.add_argument("--anew", action="store_true", help="forget what was done")
     options = parser.parse_args()
@@ -103,6 +123,7 @@ def main() -> int:
         for campaign in (
             kill(state, options.kills),
             kill_master(state, options.master_kills),
+            pair(state, options.pairs),
         ):
             with closing(campaign) as lines:
                 for line in lines:
@@ -117,6 +138,7 @@ def main() -> int:
     kills = f"{state.count('kill')} kills of the chain"
     master = f"{state.count('kill-master')} of master, worker and supervisor"
     sys.stdout.write(f"{kills}, {master}: all whole afterwards\n")
+    sys.stdout.write(f"{state.count('pairs')} tests the same in forks and after boots\n")
     return 0
 
 
