@@ -225,6 +225,7 @@ def _attach(parser: Parser) -> None:
     parser.add_argument("--suite", default="", metavar="SUITE[/TEST]", help="of all, the newest")
     parser.add_argument("--run", metavar="VERSION")
     parser.add_argument("--list", action="store_true", help="only tell which machines are kept")
+    parser.add_argument("--json", action="store_true", help="the same for a program")
 
 
 def _serve(parser: Parser) -> None:
