@@ -22,11 +22,12 @@ from pipeline.ports.log import FileSink, Line, Log, plain_text
 from pipeline.ports.loopback import raise_loopback
 from pipeline.ports.migration import Damaged
 from pipeline.words.boot import State
+from pipeline.words.kept import slug
 from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
-from vmtests.forks import Forks, can_fork, slug
+from vmtests.forks import Forks, can_fork
 from vmtests.machine import Machine
 
 if TYPE_CHECKING:
@@ -148,14 +149,18 @@ class Bench:
             return self.forks.make(machine) and self.forks.find()
         return self.forks.is_ready
 
+    def evidence_of(self, test: str) -> Path:
+        """Name the directory for the evidence of a test that has a machine of its own."""
+        return self.evidence.directory / "tests" / slug(test)
+
     @contextmanager
     def fork(self, test: str, *, log: Log | None = None, alias: str = "") -> Iterator[Machine]:
         """Have a machine for a test for the length of the ``with``; one that boots where it must.
 
-        ``can_fork`` has been asked before. Its evidence is in ``tests/TEST``.
+        ``can_fork`` has been asked before. One that ``has_failed`` its test is kept as it is then.
         """
         assert self.forks is not None
-        into = self.evidence.directory / "tests" / slug(test)
+        into = self.evidence_of(test)
         with ExitStack() as stack:
             try:
                 made = self.forks.machine(into, log=log or self.log, alias=alias)
@@ -163,6 +168,13 @@ class Bench:
             except Damaged:
                 machine = stack.enter_context(self._instead())
             yield machine
+            if machine.has_failed and not machine.is_spent:
+                self.forks.keep(machine, test)
+
+    def another(self, name: str) -> Machine:
+        """Make a machine that is to boot, beside all others; its caller starts and closes it."""
+        assert self._virt is not None
+        return Machine(self.parameters, self._virt, self.evidence, log=self.log, name=name)
 
     @contextmanager
     def _instead(self) -> Iterator[Machine]:
@@ -196,6 +208,9 @@ class Bench:
             is_well = self.machine.watch.outcome.state is State.PASSED
             if self.parameters.leaves_checkpoint and is_well and self.forks is not None:
                 self.forks.make(self.machine)
+            failed = next((one for one in self.results if one.verdict is Verdict.FAILED), None)
+            if failed is not None and self.forks is not None and self.machine.is_alive():
+                self.forks.keep(self.machine, failed.name, at_end=True)
             self.machine.close()
         self.evidence.write("timings.json", self.numbers())
         self.evidence.write("report.json", self.report())

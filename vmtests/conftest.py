@@ -84,6 +84,8 @@ def pytest_runtest_makereport(
     bench = the_bench()
     if call.when == "call" or not report.passed:
         result, lines = _judge(item, call, report)
+        if bench.current is not None and result.verdict is Verdict.FAILED:
+            bench.current.has_failed = True
         name = result.name
         if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
             bench.results = [one for one in bench.results if one.name != name] + [result]

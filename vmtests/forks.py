@@ -9,8 +9,10 @@ takes longer and proves the same.
 import hashlib
 import itertools
 import os
+import pickle
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,15 +27,21 @@ from pipeline.ports.checkpoint import (
     available_memory,
 )
 from pipeline.ports.domain import Hypervisor
+from pipeline.ports.files import write_text
 from pipeline.ports.log import Log
 from pipeline.ports.migration import Damaged
-from pipeline.words.errors import Trouble
+from pipeline.words.errors import Failed, Trouble
+from pipeline.words.kept import KeptMachine
+from pipeline.words.records import to_json
 from pipeline.words.suite import SuiteParameters
 from vmtests.evidence import Evidence
 from vmtests.machine import Machine
 from vmtests.origin import Origin, read_origin
 
-_LONGEST_NAME = 100
+MOST_FAILURES = 8
+"""Kept machines in all; each takes as much room as its guest uses memory."""
+MOST_KEPT = 3
+"""Failures of one suite of which the machine is kept: the others mostly have the same cause."""
 
 
 def key_of(parameters: SuiteParameters) -> str:
@@ -69,15 +77,6 @@ def at_once(parameters: SuiteParameters) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), fitting))
 
 
-def slug(name: str) -> str:
-    """Make a file's name of a test's."""
-    plain = "".join(char if char.isalnum() or char in "._-" else "-" for char in name)
-    if plain == name and len(plain) <= _LONGEST_NAME:
-        return plain
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{plain[:_LONGEST_NAME]}-{digest}"
-
-
 class Forks:
     """All machines of a process that go on from its checkpoint."""
 
@@ -93,6 +92,7 @@ class Forks:
         self._checked: Future[None] | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._kept = 0
 
     @property
     def is_ready(self) -> bool:
@@ -121,12 +121,11 @@ class Forks:
         self._checked = pool.submit(found.check_memory)
         pool.shutdown(wait=False)
 
-    def ram(self) -> Path:
+    def ram(self) -> Path | None:
         """Make the file for the memory of a machine of which there is to be a checkpoint."""
         if self._making is None:
-            making = self._shelf.making(
-                self._parameters.target.memory, user=domain_root.qemu_user()
-            )
+            size, user = self._parameters.target.memory, domain_root.qemu_user()
+            making = self._shelf.making_with(size, user=user)
             self._making = self._stack.enter_context(making)
         return self._making.ram
 
@@ -175,6 +174,38 @@ class Forks:
             machine.close()
             evidence.close()
             machine.forget()
+
+    def keep(self, machine: Machine, test: str, *, at_end: bool = False) -> None:
+        """Keep a machine as it is, which ends it, for people to enter; tells where it cannot be."""
+        parameters = self._parameters
+        with self._lock:
+            self._kept += 1
+            if not parameters.failures_s or self._kept > MOST_KEPT:
+                return
+        shelf = Shelf(
+            Path(parameters.failures),
+            log=self._log,
+            most=MOST_FAILURES,
+            oldest_s=parameters.failures_s,
+        )
+        kept = KeptMachine(
+            run=parameters.run,
+            tree=parameters.tree.name,
+            suite=parameters.suite,
+            test=test,
+            commit=parameters.tree.commit,
+            since=time.time(),
+            is_of_its_end=at_end,
+        )
+        try:
+            with shelf.making() as making:
+                write_text(making.directory / "machine.json", to_json(kept), flush=False)
+                (making.directory / "parameters").write_bytes(pickle.dumps(parameters))
+                machine.write_seen(making.parts.seen)
+                machine.keep(making.parts)
+                making.keep(kept.key, anew=True)
+        except (Trouble, Failed, OSError) as error:
+            self._log.warning(f"{test} cannot be entered later: {error}", about=machine.name)
 
     def _give_up(self, error: Damaged) -> None:
         with self._lock:

@@ -5,6 +5,8 @@ Deadlines are given for a host with KVM and stretched by the speed of this one. 
 panicked, powered off or hung, every verb gives up at once with that as its cause.
 """
 
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,12 +15,15 @@ from pathlib import Path
 
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
+from pipeline.ports.checkpoint import Checkpoint
 from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import Ram
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
+from pipeline.words.errors import Failed
 from pipeline.words.suite import SuiteParameters
+from pipeline.words.waking import wake_program
 from vmtests.commands import SHELL_S
 from vmtests.copies import Copies
 from vmtests.evidence import Evidence
@@ -65,6 +70,8 @@ class Machine(Waits, Copies, Looks, Network):
         self._said = ""
         self.is_spent = False
         """It became a checkpoint, or is of no use to another test."""
+        self.has_failed = False
+        """Its test has failed, so that somebody may want to look into it."""
         self.alias = ""
         """What a copy calls itself, so that another one knows it from itself."""
         self._is_plugged = False
@@ -86,7 +93,7 @@ class Machine(Waits, Copies, Looks, Network):
             image.overlay(origin.checkpoint.disk if origin else disk, self._overlay, log=self._log)
             spec = self._spec(boot)
             if origin is not None:
-                ram = Ram(path=origin.checkpoint.ram)
+                ram = Ram(path=origin.checkpoint.ram) if origin.has_own_ram else None
                 spec = replace(spec, cards=(), ram=ram, incoming=origin.checkpoint.state)
             elif self._ram is not None:
                 spec = replace(spec, ram=Ram(path=self._ram, is_shared=True))
@@ -180,13 +187,42 @@ class Machine(Waits, Copies, Looks, Network):
         """
         with self._log.step("checkpoint", about=self.name):
             following = self._running()
-            self.shell("date >/dev/null")
+            self._warm_up()
             following.wait_quiet(_QUIET_S * self.speed)
-            self.watch.is_leaving = True
-            migration.save(following.domain.monitor, state)
-            self.close()
-            self.is_spent = True
+            self._end_in(state)
         return self._overlay
+
+    def keep(self, parts: Checkpoint) -> None:
+        """Write all of it as it is now, memory and layers of its disk, and end it."""
+        with self._log.step("keep the machine", about=self.name):
+            if self._is_plugged or self._cards:
+                raise Failed("a machine with a network card cannot be kept")
+            self._end_in(parts.state, whole=True)
+            shutil.move(self._overlay, parts.disk)
+            if self._origin is not None:
+                # The checkpoint may go before it does.
+                below = parts.directory / "below.qcow2"
+                os.link(self._origin.checkpoint.disk, below)
+                image.put_on(parts.disk, below, log=self._log)
+
+    def _end_in(self, state: Path, *, whole: bool = False) -> None:
+        domain = self._running().domain
+        self.watch.is_leaving = True
+        migration.save(domain.monitor, state, whole=whole)
+        self.close()
+        self.is_spent = True
+
+    def _warm_up(self) -> None:
+        """Have what is used of every copy read from the disk, and the program that wakes it."""
+        program = wake_program(self.parameters.tree.arch)
+        # The kernel draws the boot's id when first asked for it: all copies are of one boot.
+        self.shell("read -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
+        if program is None:
+            return
+        text = "".join(f"\\0{byte:03o}" for byte in program)
+        into = "${OSTCI_SHELL_DIR:-/run/ostci-shell}/wake"
+        now = round(time.time())
+        self.shell(f'printf %b "{text}" >"{into}"; chmod 755 "{into}"; "{into}" {now}')
 
     @property
     def can_be_saved(self) -> bool:
@@ -202,7 +238,8 @@ class Machine(Waits, Copies, Looks, Network):
         following = self._running()
         root = following.root(SHELL_S * self.speed)
         self._catch_up()
-        write_seen(path, self.watch, following.entries, root=root)
+        own = following.domain.spec.ram is not None
+        write_seen(path, self.watch, following.entries, root=root, has_own_ram=own)
 
     def close(self) -> None:
         """End the machine, whatever it is doing, keeping all that it has said."""

@@ -21,6 +21,8 @@ class Origin:
     entries: tuple[Entry, ...]
     root: str
     """What is mounted as the guest's /."""
+    has_own_ram: bool
+    """Its memory was given by us, and is known to QEMU by our name for it."""
     _watch: BootWatch
 
     def watch(self) -> BootWatch:
@@ -30,9 +32,11 @@ class Origin:
         return found
 
 
-def write_seen(path: Path, watch: BootWatch, entries: Iterable[Entry], *, root: str) -> None:
+def write_seen(
+    path: Path, watch: BootWatch, entries: Iterable[Entry], *, root: str, has_own_ram: bool
+) -> None:
     """Write down what was seen of a boot."""
-    path.write_bytes(pickle.dumps((watch, tuple(entries), root)))
+    path.write_bytes(pickle.dumps((watch, tuple(entries), root, has_own_ram)))
 
 
 def read_origin(checkpoint: Checkpoint) -> Origin:
@@ -41,8 +45,10 @@ def read_origin(checkpoint: Checkpoint) -> Origin:
     The file is one that ``write_seen`` wrote, by its checksum; it only may be of other code.
     """
     try:
-        watch, entries, root = pickle.loads(checkpoint.seen.read_bytes())
+        watch, entries, root, own = pickle.loads(checkpoint.seen.read_bytes())
         assert isinstance(watch, BootWatch)
-        return Origin(checkpoint=checkpoint, entries=entries, root=root, _watch=watch)
+        return Origin(
+            checkpoint=checkpoint, entries=entries, root=root, has_own_ram=own, _watch=watch
+        )
     except Exception as error:
         raise Damaged(f"what was seen before it cannot be read: {error}") from error

@@ -234,6 +234,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     known_failing=passage.manifest.installed_tests_xfail,
                     externals=externals_of(passage, target, name),
                     reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
+                    failures_s=house.settings.keep_machines_h * 3600.0,
                     leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):

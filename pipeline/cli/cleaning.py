@@ -22,6 +22,7 @@ from pipeline.cli.open import open_house
 from pipeline.cli.record import records
 from pipeline.cli.repair import alone
 from pipeline.cli.terminal import size_text
+from pipeline.ports.checkpoint import Shelf
 from pipeline.ports.files import remove_tree
 from pipeline.ports.image import below
 from pipeline.ports.ostree import Repo
@@ -30,6 +31,7 @@ from pipeline.ports.workdir import RunDir
 from pipeline.stages.building.schedule import LOCK_PREFIX
 from pipeline.stages.disk import half_made, remove_half_made
 from pipeline.stages.promote import retired_deltas
+from pipeline.stages.test import checkpoints, failures
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.history import KEPT
 from pipeline.words.published import FOLDER
@@ -41,7 +43,7 @@ _FAILURES_LONGER = 3
 _UNUSED_S = 14 * 24 * 3600.0
 _PASSES = frozenset({RunEnding.PASSED, RunEnding.UNCHANGED})
 # What has a policy or an index of its own, and never grows beyond what it is of.
-_CACHE_KEPT = ("artifacts.sqlite", "locks")
+_CACHE_KEPT = ("artifacts.sqlite", "locks", "checkpoints", "failures")
 _WAIT_S = 600.0
 
 
@@ -86,6 +88,7 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
     staying = [run for run, _ in everything if run.version in kept]
     yield from _disks(house, staying)
     yield from _cache(house)
+    yield from _machines(house)
     yield from _refs(house, staying)
     yield from _published(house, keep)
     for path in Sent(house.workdir.sent).old():
@@ -163,6 +166,29 @@ def _cache(house: House) -> Iterator[Item]:
             continue
         if _last_used(path) < since:
             yield _files(path, f"cache/{path.name}", "not used for two weeks")
+
+
+def _machines(house: House) -> Iterator[Item]:
+    """Checkpoints and kept machines that are too old, or whose disk has gone."""
+    cache = house.workdir.cache
+    boots = Shelf(checkpoints(cache), log=house.log)
+    kept_s = house.settings.keep_machines_h * 3600.0
+    failed = Shelf(failures(cache), log=house.log, oldest_s=kept_s)
+    for shelf, what in ((boots, "checkpoint"), (failed, "machine of a failed test")):
+        old = set(shelf.old())
+        for key in shelf.names():
+            disk = shelf.directory / key / "disk.qcow2"
+            is_there = all(path.is_file() for path in below(disk))
+            if key in old or not is_there:
+                why = "too old, or too many" if is_there else "its disk is gone"
+                size = _size(shelf.directory / key)
+                yield Item(
+                    what=f"{what} {key}", why=why, size=size, remove=partial(_take_off, shelf, key)
+                )
+
+
+def _take_off(shelf: Shelf, key: str) -> None:
+    shelf.remove(key)
 
 
 def _refs(house: House, runs: list[RunDir]) -> Iterator[Item]:

@@ -8,6 +8,7 @@ A work directory has an ``ostci.toml``::
     machines = "qemu:///embed"    # or qemu:///system, qemu:///session
     address = "127.0.0.1:8080"    # where ostci serve listens
     ledger = "postgresql:///ostci"   # a file of SQLite here by default
+    keep-machines = 72            # hours for which ostci attach enters the machine of a failed test
     artifacts = true              # publish what promoted trees are made of, for ostci try --from
 
 In one that is for tries of what a server has (``ostci try --from``) stands in their place::
@@ -48,12 +49,14 @@ CLIENTS_KEY = "clients.gpg"
 _DURATIONS = "durations.json"
 SERVED = "served.json"
 """In a work directory without a manifest of its own: the snapshot that a server has had last."""
+KEEP_MACHINES_H = 72
 _KEYS = {
     "manifest": str,
     "jobs": int,
     "machines": str,
     "address": str,
     "artifacts": bool,
+    "keep-machines": int,
     "server": str,
     KEY: str,
     "master": dict,
@@ -71,6 +74,8 @@ class Settings:
     ledger: str
     """Its URL, see ``ports/ledger_place``."""
     artifacts: bool = False
+    keep_machines_h: int = KEEP_MACHINES_H
+    """Hours for which the machines of tests that failed can be entered; 0: none is kept."""
     server: str = ""
     """Whose artifacts tries begin from; then there is no manifest here."""
 
@@ -110,6 +115,7 @@ def read_settings(root: Path) -> Settings:
         address=found.get("address", Settings.address),
         ledger=ledger_url(Workdir(root), found.get(KEY), where=str(path)),
         artifacts=found.get("artifacts", Settings.artifacts),
+        keep_machines_h=max(0, found.get("keep-machines", KEEP_MACHINES_H)),
         server=found.get("server", ""),
     )
 

@@ -235,6 +235,14 @@ def _boot(parser: Parser) -> None:
     parser.add_argument("--memory", type=int, metavar="MIB")
 
 
+def _attach(parser: Parser) -> None:
+    parser.add_argument("tree", nargs="?", default="", help="a tree such as x86_64-runtime")
+    parser.add_argument("--suite", default="", metavar="SUITE[/TEST]", help="of all, the newest")
+    parser.add_argument("--run", metavar="VERSION")
+    parser.add_argument("--list", action="store_true", help="only tell which machines are kept")
+    parser.add_argument("--json", action="store_true", help="the same for a program")
+
+
 def _serve(parser: Parser) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", help="127.0.0.1:8080 by default")
 
@@ -370,6 +378,13 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "enter the build of a component that failed",
         "ostci -C work shell zlib --run 20261124.0",
         _shell,
+    ),
+    (
+        "attach",
+        "attaching",
+        "enter the machine of a test as it was when it failed",
+        "ostci -C work attach x86_64-runtime --suite installed/glib/spawn.test",
+        _attach,
     ),
     ("boot", "machines", "boot any tree to a console", "ostci -C work boot x86_64-runtime", _boot),
     (

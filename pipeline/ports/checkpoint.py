@@ -30,6 +30,8 @@ CHECKPOINT_VERSION = 1
 MOST = 6
 """Checkpoints of one shelf; the one that was used longest ago goes first."""
 OLDEST_S = 24 * 3600.0
+_HALF_MADE_S = 6 * 3600.0
+"""After that long nobody can still be making it."""
 _SHM = Path("/dev/shm")
 _ELSEWHERE = Path("/var/tmp")
 _PLACE = "ostci-ram-"
@@ -79,8 +81,12 @@ class Checkpoint:
 class Shelf:
     """A directory of checkpoints that processes share."""
 
-    def __init__(self, directory: Path, *, log: Log) -> None:
+    def __init__(
+        self, directory: Path, *, log: Log, most: int = MOST, oldest_s: float = OLDEST_S
+    ) -> None:
         self.directory = directory
+        self.most = most
+        self.oldest_s = oldest_s
         self._log = log
 
     @contextmanager
@@ -108,31 +114,37 @@ class Shelf:
             yield found
 
     @contextmanager
-    def making(self, size: int, *, user: pwd.struct_passwd | None) -> Iterator["Making"]:
-        """Make a checkpoint within the ``with``; what is not kept by its end is removed.
+    def making(self) -> Iterator["Making"]:
+        """Make a checkpoint whose state has the memory; what is not kept by its end is removed."""
+        directory = self.directory / f"{_MAKING}{unique_name()}"
+        directory.mkdir(parents=True)
+        try:
+            yield Making(self, directory, None)
+        finally:
+            remove_tree(directory)
 
-        ``size`` is that of the machine's memory, ``user`` whom QEMU runs as where not as us.
+    @contextmanager
+    def making_with(self, size: int, *, user: pwd.struct_passwd | None) -> Iterator["Making"]:
+        """Make a checkpoint of a machine whose memory, of that size, is a file from its start.
+
+        ``user`` is whom QEMU runs as where not as us. What is not kept by its end is removed.
         """
         reap()
         place = memory_place(size)
-        directory = self.directory / f"{_MAKING}{unique_name()}"
-        is_kept = [False]
+        made: list[Making] = []
 
         def leave(path: Path) -> None:
-            if not is_kept[0]:
+            if not any(one.is_kept for one in made):
                 remove_tree(path)
 
         own = own_place(place, _PLACE, what="memory of a machine", mode=0o711, remove=leave)
-        with own as ram_directory:
-            ram = ram_directory / "ram"
-            ram.touch(mode=0o600)
+        with own as ram_directory, self.making() as making:
+            making.ram = ram_directory / "ram"
+            making.ram.touch(mode=0o600)
             if user is not None:
-                os.chown(ram, user.pw_uid, user.pw_gid)
-            directory.mkdir(parents=True)
-            try:
-                yield Making(self, directory, ram, is_kept)
-            finally:
-                remove_tree(directory)
+                os.chown(making.ram, user.pw_uid, user.pw_gid)
+            made.append(making)
+            yield making
 
     def remove(self, key: str) -> bool:
         """Remove a checkpoint unless somebody uses it; tells whether it is gone."""
@@ -149,20 +161,27 @@ class Shelf:
             return False
         return True
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """List the checkpoints, the one that was used last first."""
         found = [path for path in self.directory.glob("*") if (path / "record.json").is_file()]
         found = [path for path in found if not path.name.startswith(".")]
         return [path.name for path in sorted(found, key=_used, reverse=True)]
 
-    def tidy(self, *, most: int = MOST, oldest_s: float = OLDEST_S) -> None:
+    def old(self) -> list[str]:
+        """List what is too old, or more than there may be."""
+        limit = time.time() - self.oldest_s
+        return [
+            key
+            for number, key in enumerate(self.names())
+            if number >= self.most or _used(self.directory / key) < limit
+        ]
+
+    def tidy(self) -> None:
         """Remove what is too old or too much, and what killed processes left half made."""
-        now = time.time()
-        for number, key in enumerate(self.keys()):
-            if number >= most or now - _used(self.directory / key) > oldest_s:
-                self.remove(key)
+        for key in self.old():
+            self.remove(key)
         for left in self.directory.glob(f"{_MAKING}*"):
-            if now - _used(left) > oldest_s:
+            if time.time() - _used(left) > _HALF_MADE_S:
                 remove_tree(left)
         reap()
 
@@ -173,33 +192,31 @@ class Shelf:
 class Making:
     """A checkpoint that is being made: where its parts go."""
 
-    def __init__(self, shelf: Shelf, directory: Path, ram: Path, is_kept: list[bool]) -> None:
+    def __init__(self, shelf: Shelf, directory: Path, ram: Path | None) -> None:
         self.directory = directory
         self.ram = ram
+        self.is_kept = False
         self._shelf = shelf
-        self._is_kept = is_kept
 
     @property
     def parts(self) -> Checkpoint:
         """Where state, disk and what was seen have to be by the end."""
         return Checkpoint(directory=self.directory, ram=self.ram)
 
-    def keep(self, key: str, *, with_memory: bool = True) -> None:
-        """Put it on the shelf, unless there is one of that key by now.
-
-        Not ``with_memory``: the state has the memory.
-        """
-        parts = self.parts
+    def keep(self, key: str, *, anew: bool = False) -> None:
+        """Put it on the shelf, unless there is one of that key by now; ``anew``: in its place."""
         target = self._shelf.directory / key
+        if anew and not self._shelf.remove(key):
+            return
         with lock(self._shelf._lock(key), what="a new checkpoint", wait_s=10.0):
             if (target / "record.json").is_file():
                 return
             remove_tree(target)
-            if with_memory:
+            if self.ram is not None:
                 write_text(self.ram.with_name(_OF), str(target), flush=False)
-            write_record(parts if with_memory else Checkpoint(directory=self.directory, ram=None))
+            write_record(self.parts)
             self.directory.rename(target)
-            self._is_kept[0] = with_memory
+            self.is_kept = True
         self._shelf.tidy()
 
 

@@ -193,7 +193,8 @@ class Domain:
         Who is connected to its sockets before is so, for the guest, ever since. Raises Damaged.
         """
         if self.spec.incoming is not None:
-            migration.load(self.monitor, self.spec.incoming)
+            whole = self.spec.ram is None or self.spec.ram.path is None
+            migration.load(self.monitor, self.spec.incoming, whole=whole)
         self.started = time.monotonic()
         try:
             self._virt.resume()

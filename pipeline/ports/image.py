@@ -128,6 +128,12 @@ def overlay_beside(base: Path, path: Path, *, log: Log) -> None:
     _run([*argv, "-b", f"./{base.name}", path], path, log=log)
 
 
+def put_on(layer: Path, base: Path, *, log: Log) -> None:
+    """Have a layer stand on another file with the same content, which is beside it."""
+    argv: list[str | Path] = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2"]
+    _run([*argv, "-b", f"./{base.name}", layer], layer, log=log)
+
+
 def below(path: Path) -> tuple[Path, ...]:
     """List the disks that a layer stands on, the nearest first; they need not be there.
 

@@ -22,20 +22,22 @@ SAVE_S = 120.0
 _LOOK_S = 0.004
 _UNBOUNDED = 100 * 1024**3
 """Bytes a second: by itself QEMU is polite to the network."""
-_WITHOUT_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 
 
 class Damaged(Trouble):
     """A checkpoint from which no machine comes up."""
 
 
-def save(monitor: "Monitor", path: Path, *, deadline_s: float = SAVE_S) -> None:
+def save(
+    monitor: "Monitor", path: Path, *, whole: bool = False, deadline_s: float = SAVE_S
+) -> None:
     """Pause the machine and write its state; it cannot go on after that.
 
-    What it had still to write to its disk is in the disk's file then. Raises Trouble.
+    ``whole``: with memory that is a shared file, too. What it had still to write to its disk is in
+    the disk's file then. Raises Trouble.
     """
     monitor.execute("stop")
-    _prepare(monitor)
+    _prepare(monitor, whole=whole)
     monitor.execute("migrate-set-parameters", max_bandwidth=_UNBOUNDED)
     with path.open("wb") as file:
         monitor.send_file("out", file.fileno())
@@ -45,12 +47,14 @@ def save(monitor: "Monitor", path: Path, *, deadline_s: float = SAVE_S) -> None:
         raise Trouble(f"the machine's state was not saved: {said}", where=monitor.name)
 
 
-def load(monitor: "Monitor", path: Path, *, deadline_s: float = LOAD_S) -> None:
+def load(
+    monitor: "Monitor", path: Path, *, whole: bool = False, deadline_s: float = LOAD_S
+) -> None:
     """Give a machine that waits for it its state; it is still paused then.
 
-    Raises Damaged where the state does not fit the machine, or is none.
+    ``whole`` as it was saved. Raises Damaged where the state does not fit the machine, or is none.
     """
-    _prepare(monitor)
+    _prepare(monitor, whole=whole)
     try:
         with path.open("rb") as file:
             monitor.send_file("in", file.fileno())
@@ -63,8 +67,9 @@ def load(monitor: "Monitor", path: Path, *, deadline_s: float = LOAD_S) -> None:
         raise Damaged(f"no machine came up from it: {said}", where=str(path))
 
 
-def _prepare(monitor: "Monitor") -> None:
-    monitor.execute("migrate-set-capabilities", capabilities=_WITHOUT_SHARED)
+def _prepare(monitor: "Monitor", *, whole: bool) -> None:
+    ignored = [{"capability": "x-ignore-shared", "state": not whole}]
+    monitor.execute("migrate-set-capabilities", capabilities=ignored)
 
 
 def _wait(monitor: "Monitor", deadline_s: float) -> str:

@@ -77,7 +77,8 @@ class TestRequest:
     those to be run, of all. ``forks`` lets tests go on from a checkpoint, where they do not ask for
     a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after. A
     suite that does not end within ``deadline_s`` seconds is stopped; 0 is what its target, its
-    tests and this host's speed give it.
+    tests and this host's speed give it. The machines of tests that fail are kept for
+    ``failures_s``.
     """
 
     run: str
@@ -101,6 +102,7 @@ class TestRequest:
     forks: bool = True
     leaves_checkpoint: bool = False
     deadline_s: float = 0.0
+    failures_s: float = 0.0
 
     __test__ = False
 
@@ -122,6 +124,11 @@ def suites(folder: Path | None = None) -> tuple[str, ...]:
 def checkpoints(cache: Path) -> Path:
     """Name the directory of checkpoints in a cache."""
     return cache.resolve() / "checkpoints"
+
+
+def failures(cache: Path) -> Path:
+    """Name the directory of machines that are kept because their tests failed."""
+    return cache.resolve() / "failures"
 
 
 def is_cold(folder: Path) -> bool:
@@ -193,6 +200,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             leaves_checkpoint=request.leaves_checkpoint,
             apps=found.apps if found else (),
             compositor=found.compositor if found else None,
+            run=request.run,
+            failures=str(failures(cache)),
+            failures_s=request.failures_s,
         )
         besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
         if found is not None and request.target.session is not None:

@@ -34,7 +34,8 @@ class SuiteParameters:
 
     ``checkpoints`` is the directory of those, empty where every machine is to boot. Of a suite that
     ``is_cold`` the machine starts before its tests are looked at; one that ``leaves_checkpoint``
-    has one made of its machine at its end.
+    has one made of its machine at its end. The machines of tests that fail are kept in the
+    directory ``failures`` for ``failures_s``, as those of ``run``; for no time, none is.
     """
 
     suite: str
@@ -57,6 +58,9 @@ class SuiteParameters:
     leaves_checkpoint: bool = False
     apps: tuple[App, ...] = ()
     compositor: App | None = None
+    run: str = ""
+    failures: str = ""
+    failures_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,10 +58,10 @@ def find_system() -> tuple[str, Path, Commit, Target]:
     return "a small guest", guests.guest_repo(log), guests.commit_guest({}, log=log), guests.TARGET
 
 
-def _verdict(
-    scratch: Path, name: str, repo: Path, commit: Commit, target: Target, by: Accelerator, log: Log
-) -> Iterator[Row]:
-    disk = _disk(repo, commit, target, scratch / "disks", log)
+def system_request(
+    scratch: Path, repo: Path, commit: Commit, target: Target, *, log: Log
+) -> TestRequest:
+    """Make a system's disk, and ask for its smoke suite."""
     tree = Tree(
         name="x86_64-bench",
         arch="x86_64",
@@ -71,15 +71,21 @@ def _verdict(
         version="20260101.0",
         snapshot="",
     )
-    request = TestRequest(
+    return TestRequest(
         run=tree.version,
         tree=tree,
         target=target,
-        disk=disk,
+        disk=_disk(repo, commit, target, scratch / "disks", log),
         suite="smoke",
         into=scratch / "evidence",
     )
 
+
+def _verdict(
+    scratch: Path, name: str, repo: Path, commit: Commit, target: Target, by: Accelerator, log: Log
+) -> Iterator[Row]:
+    request = system_request(scratch, repo, commit, target, log=log)
+    disk = request.disk
     decided: list[float] = []
 
     def whole() -> float:

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.words.errors import Interrupted
-from tests.soak import boots, faults, kills
+from tests.soak import boots, faults, kills, pairs
 from tests.soak.state import Campaign, State
 
 TOP = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ CAMPAIGNS: Mapping[str, tuple[Campaign, str]] = {
     "kill-master": (kills.kill_master, "kills of master, worker and supervisor"),
     "faults": (faults.faults, "boots of faults, each with its cause"),
     "boots": (boots.boots, "clean boots without a false alarm"),
+    "pairs": (pairs.pairs, "tests that come to the same in forks and after boots"),
 }
 
 
@@ -39,6 +40,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--master-kills", type=int, default=MASTER_KILLS)
     parser.add_argument("--faults", type=int, default=faults.COUNT, help="the first so many")
     parser.add_argument("--boots", type=int, default=boots.COUNT)
+    parser.add_argument("--pairs", type=int, default=pairs.PAIRS, help="the first so many")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (no limit)")
     parser.add_argument("--anew", action="store_true", help="forget what was done")
     return parser.parse_args()
@@ -52,6 +54,7 @@ def main() -> int:
         "kill-master": options.master_kills,
         "faults": options.faults,
         "boots": options.boots,
+        "pairs": options.pairs,
     }
     names = [options.only] if options.only else list(CAMPAIGNS)
     state = State(TOP / "build" / "soak.json")

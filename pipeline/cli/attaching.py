@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``ostci attach``: a shell in the machine of a test, as it was when the test failed."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.cli.house import House
+from pipeline.cli.open import open_with_sink
+from pipeline.cli.repair import locked
+from pipeline.cli.terminal import live
+from pipeline.ports import process
+from pipeline.ports.checkpoint import Shelf
+from pipeline.ports.domain import confined
+from pipeline.ports.files import shared_place, write_text
+from pipeline.stages.test import failures, suites_path
+from pipeline.words.errors import EXIT_PASSED, BadInput, Trouble
+from pipeline.words.kept import KeptMachine
+from pipeline.words.records import from_json
+
+_SOCKETS = "ostci-boot-"
+_WAIT_S = 10.0
+
+
+def do_attach(options: argparse.Namespace) -> int:
+    """Enter a kept machine; nothing that is done there outlives the visit."""
+    house, sink = open_with_sink(options)
+    with locked(house, "ostci attach", wait_s=_WAIT_S):
+        shelf = Shelf(failures(house.workdir.cache), log=house.log)
+        found = sorted(kept(shelf), key=lambda one: one.since, reverse=True)
+        if options.list or options.json:
+            _list(found, as_json=options.json)
+            return EXIT_PASSED
+        chosen = _chosen(options, found, house)
+        told = f"{chosen.tree} {chosen.suite}/{chosen.test} of run {chosen.run}"
+        at = "its suite had ended" if chosen.is_of_its_end else "it had failed"
+        with shelf.use(chosen.key) as checkpoint:
+            if checkpoint is None:
+                raise Trouble(f"the machine of {told} is damaged", hint=_again(chosen, house))
+            house.log.fact(f"{told}, when {at}; Ctrl-D leaves")
+            with live(sink):
+                scratch = house.tmp / "attach"
+                scratch.mkdir()
+            with shared_place(Path("/tmp"), _SOCKETS) as sockets:
+                return _enter(checkpoint.directory, sockets, scratch, house)
+
+
+def kept(shelf: Shelf) -> Iterator[KeptMachine]:
+    """Find the machines that are kept."""
+    for key in shelf.names():
+        path = shelf.directory / key / "machine.json"
+        if path.is_file():
+            yield from_json(KeptMachine, path.read_bytes(), where=str(path))
+
+
+def _list(found: list[KeptMachine], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    for one in found:
+        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(one.since))
+        print(f"{when}  {one.run}  {one.tree} --suite {one.suite}/{one.test}")
+    if not found:
+        print("no machine is kept")
+
+
+def _chosen(options: argparse.Namespace, found: list[KeptMachine], house: House) -> KeptMachine:
+    """Choose the newest that is meant; raises BadInput where there is none."""
+    tree, suite = options.tree, options.suite
+    if "/" in tree and not suite:
+        # As a run's page and its evidence name it.
+        tree, _, suite = tree.partition("/")
+    for one in found:
+        if one.is_meant(tree, suite) and options.run in (None, one.run):
+            return one
+    meant = " ".join(word for word in (options.run or "", tree, suite) if word) or "any test"
+    hours = house.settings.keep_machines_h
+    why = f"it did not fail, or failed more than {hours} hours ago, or elsewhere"
+    hint = "; ".join(f"{one.tree} --suite {one.suite}/{one.test}" for one in found[:5])
+    raise BadInput(
+        f"no machine of {meant} is kept: {why}",
+        hint=f"kept are: {hint}" if hint else "a test that fails leaves one: ostci test",
+    )
+
+
+def _again(chosen: KeptMachine, house: House) -> str:
+    return house.command("test", chosen.tree, "--suite", f"{chosen.suite}/{chosen.test}")
+
+
+def _enter(directory: Path, sockets: Path, scratch: Path, house: House) -> int:
+    """Let a process of its own hold the machine: it has an empty network and dies with it."""
+    file = scratch / "visit.json"
+    visit = {
+        "directory": str(directory),
+        "sockets": str(sockets),
+        "scratch": str(scratch),
+        "machines": house.settings.machines,
+        "log": str(house.tmp / "attach.log"),
+    }
+    write_text(file, json.dumps(visit))
+    argv = confined([sys.executable, "-m", "vmtests.attach", file], serves=True)
+    child = process.start(
+        argv,
+        log=house.log,
+        stdin=sys.stdin.fileno(),
+        stdout=None,
+        stderr=None,
+        cwd=suites_path().parent,
+    )
+    with child as running:
+        while (code := running.wait(1.0)) is None:
+            pass
+    return code

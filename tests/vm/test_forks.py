@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Checkpoints and what goes on from them, with real machines."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.house import init
+from pipeline.ports import checkpoint
+from pipeline.ports.log import ListSink, Log
+from pipeline.stages.test import TestRequest, checkpoints, run_suite
+from pipeline.words.verdict import SuiteResult, Verdict
+from tests.guests import guest_request
+from tests.work import TINY, TOP, ostci_argv
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+SUITES = Path(__file__).parent / "suites"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A work directory whose cache has the checkpoint that the first test leaves."""
+    root = tmp_path_factory.mktemp("forks") / "work"
+    init(root, TINY)
+    yield root
+    shelf = checkpoint.Shelf(checkpoints(root / "cache"), log=Log())
+    assert all(shelf.remove(name) for name in shelf.names())
+
+
+def run(house: Path, suite: str, log: Log, **more: object) -> SuiteResult:
+    found = guest_request({}, house / "evidence", log=log)
+    request: TestRequest = replace(found, suite=suite, suites=SUITES, **more)  # type: ignore[arg-type]
+    return run_suite(request, cache=house / "cache", tmp=house / "tmp", log=log)
+
+
+def boots(sink: ListSink) -> int:
+    """Count the cold boots."""
+    return sum(1 for line in sink.texts() if ": boot done in" in line)
+
+
+def damage(path: Path) -> None:
+    """Change some bytes in the midst of a file, which stays as large as it is."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"damage" * 1000)
+
+
+def test_forks_are_apart_and_right_and_the_next_suite_finds_the_checkpoint(
+    house: Path, log: Log, sink: ListSink
+) -> None:
+    first = run(house, "forks/test_forks", log)
+    bad = [(one.name, one.message) for one in first.tests if one.verdict is not Verdict.PASSED]
+    assert (first.verdict, bad) == (Verdict.PASSED, [])
+    # To make it, after the reboot, and the cold one.
+    assert boots(sink) == 3
+    assert (house / "evidence/tests/test_the_clock_is_right/journal.json").is_file()
+    sink.lines.clear()
+    again = run(house, "forks/test_the_clock_is_right", log)
+    assert (again.verdict, boots(sink)) == (Verdict.PASSED, 0)
+
+
+def test_a_damaged_checkpoint_is_told_and_costs_a_boot(
+    house: Path, log: Log, sink: ListSink
+) -> None:
+    shelf = checkpoint.Shelf(checkpoints(house / "cache"), log=log)
+    (name,) = shelf.names()
+    ram = Path(json.loads((shelf.directory / name / "record.json").read_text())["ram"])
+    damage(ram)
+    result = run(house, "forks/test_the_clock_is_right", log)
+    assert (result.verdict, boots(sink)) == (Verdict.PASSED, 1)
+    assert any("its memory is not what was saved" in line for line in sink.texts())
+    assert not ram.exists()
+
+
+def test_a_machine_that_is_lost_is_trouble_and_one_that_ends_itself_is_not(
+    house: Path, log: Log
+) -> None:
+    lost = run(house, "forks/test_that_loses_its_qemu", log)
+    assert (lost.verdict, lost.message) == (
+        Verdict.TROUBLE,
+        "fork1: QEMU was killed, or died of its own",
+    )
+    ended = run(house, "forks/test_that_powers_off", log)
+    assert (ended.verdict, ended.cause) == (Verdict.FAILED, "powered-off")
+
+
+def test_the_machine_of_a_failed_test_can_be_entered(house: Path, log: Log) -> None:
+    result = run(house, "forks/test_that_fails", log, failures_s=3600.0)
+    assert result.verdict is Verdict.FAILED
+    (kept,) = json.loads(attach(house, "--list", "--json").stdout)
+    assert (kept["suite"], kept["test"]) == ("forks", "test_that_fails")
+    visit = attach(
+        house,
+        "x86_64-guest",
+        "--suite",
+        "forks/test_that_fails",
+        lines="cat /run/clue\ncd /var\npwd\n",
+    )
+    assert visit.returncode == 0, visit.stderr
+    assert visit.stdout.endswith("it was here\n/var\n")
+    assert attach(house, "x86_64-guest", lines="true\nfalse\n").returncode == 1
+    none = attach(house, "x86_64-guest", "--suite", "forks/test_other")
+    assert none.returncode == 2
+    assert "no machine of x86_64-guest forks/test_other is kept" in none.stderr
+    assert "kept are: x86_64-guest --suite forks/test_that_fails" in none.stderr
+
+
+def attach(house: Path, *words: str, lines: str = "") -> "subprocess.CompletedProcess[str]":
+    argv = ostci_argv(house, "attach", *words)
+    return subprocess.run(
+        argv, input=lines, capture_output=True, text=True, cwd=TOP, timeout=600, check=False
+    )
