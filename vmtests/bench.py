@@ -11,6 +11,7 @@ import pickle
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.ports.domain import hypervisor
@@ -51,6 +52,8 @@ class Bench:
     def __init__(self, parameters: SuiteParameters) -> None:
         self.parameters = parameters
         self.results: list[TestResult] = []
+        self.figures: dict[str, float] = {}
+        """What tests have measured, beside the times of the boot."""
         self.stack = ExitStack()
         self.file = FileSink(Path(parameters.evidence) / "log.txt")
         self.log = Log(_Pipe(), self.file)
@@ -66,13 +69,20 @@ class Bench:
         try:
             raise_loopback()
             virt = self.stack.enter_context(hypervisor(uri, root, log=self.log))
-            machine = Machine(self.parameters, virt, self.evidence, log=self.log)
+            machine = Machine(self._first(), virt, self.evidence, log=self.log)
             machine.start()
         except Exception as error:
             self._wrong = error
             return
         self.stack.callback(machine.close)
         self.machine = machine
+
+    def _first(self) -> SuiteParameters:
+        """Tell what the machine starts as: the commit under test, or what was promoted before."""
+        baseline = self.parameters.baseline
+        if baseline is None:
+            return self.parameters
+        return replace(self.parameters, tree=baseline.tree, disk=baseline.disk)
 
     def prepare(self) -> None:
         """Do while the guest boots what the end of the suite would have to wait for else."""
@@ -108,6 +118,7 @@ class Bench:
     def numbers(self) -> dict[str, float]:
         """Tell the measurements: seconds since the guest's first instruction."""
         found = {"suite_s": time.monotonic() - BEGAN, "speed": self.parameters.speed}
+        found |= self.figures
         marks = self.machine.watch.marks if self.machine is not None else {}
         for name, seconds in marks.items():
             found["boot_s" if name == "reached" else f"{name}_s"] = seconds

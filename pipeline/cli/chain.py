@@ -200,6 +200,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     All trees of the run by default, and all suites that their gates want.
     """
     from pipeline.cli.attempts import Attempts
+    from pipeline.cli.beside import beside_of
     from pipeline.stages import test as test_stage
 
     house = passage.house
@@ -211,6 +212,10 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             log=house.log,
             promoted=lambda tree: _promoted_disk(passage, tree),
         )
+
+        def disk_of(tree: Tree, target: Target) -> Disk:
+            return _disk_of(passage, tree, target, house.clients_key(), full=False)
+
         heard = []
         for tree in _trees(passage, trees):
             target = target_of(passage.manifest, tree.target)
@@ -225,6 +230,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     machines=house.settings.machines,
                     repo=house.workdir.repo,
                     known_failing=passage.manifest.installed_tests_xfail,
+                    beside=beside_of(passage, tree, name, disk_of=disk_of),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pipeline.ports.domain import confined
 from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
+from pipeline.stages.testing.needs import Beside, besides_s, needs_of, skip_of
 from pipeline.words.boot import expected_of
 from pipeline.words.errors import BadInput, Trouble
 from pipeline.words.installed import (
@@ -36,7 +37,13 @@ from pipeline.words.installed import (
 )
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
-from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
+from pipeline.words.suite import (
+    FROM_PROMOTED,
+    LOG_MARK,
+    PARAMETERS,
+    SuiteParameters,
+    SuiteReport,
+)
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict, suite_verdict
@@ -59,7 +66,7 @@ class TestRequest:
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
-    those to be run, of all.
+    those to be run, of all. ``beside`` is what some suites need besides.
     """
 
     run: str
@@ -74,6 +81,7 @@ class TestRequest:
     repo: Path | None = None
     known_failing: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    beside: Beside = field(default_factory=Beside)
 
     __test__ = False
 
@@ -118,11 +126,18 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             verdict=Verdict.SKIPPED,
             message=f"{request.tree.name} has no installed tests",
         )
+    skip = skip_of(suite, request.beside)
+    if skip is not None:
+        skipped = replace(_nothing_yet(request), verdict=Verdict.SKIPPED, message=skip.message)
+        return replace(skipped, cause=skip.cause)
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
     log.detail(f"machines: {chosen.words}; deadlines are stretched by {chosen.speed:.1f}")
     with _directories(tmp) as (sockets, scratch):
+        needs = needs_of(
+            suite, request.tree, request.beside, repo=request.repo, into=scratch, log=log
+        )
         parameters = SuiteParameters(
             suite=suite,
             tree=request.tree,
@@ -136,9 +151,14 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             evidence=str(request.into),
             repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
             installed=installed,
+            baseline=request.beside.baseline if suite in FROM_PROMOTED else None,
+            other=request.beside.other,
+            own=needs.own,
+            sizes=needs.sizes,
         )
-        besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
-        deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
+        beside_s = _BESIDES_S + TIMEOUT_S * len(installed)
+        boot_s = expected.deadline_s + expected.settle_s
+        deadline_s = boot_s + beside_s * chosen.speed + besides_s(suite, boot_s, chosen.speed)
         bytecode = cache.resolve() / "bytecode"
         only = "" if installed else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.words.installed import InstalledTest
 from pipeline.words.manifest import Target
+from pipeline.words.refs import Commit, RefName
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import TestResult
 
@@ -15,6 +16,40 @@ LOG_MARK = "\x1e"
 """What a line of the log begins with among a suite's output; then a digit, the level."""
 
 
+FROM_PROMOTED = frozenset({"upgrade", "rollback"})
+"""Suites whose machine starts as what was promoted last, and becomes the commit under test."""
+SWITCH, MEMORY = "switch", "memory"
+NO_BASELINE = "no-baseline"
+"""The cause of a suite's being skipped because nothing else was ever promoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What was promoted before, and its disk."""
+
+    tree: Tree
+    disk: Disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRepository:
+    """A repository that only this suite's guest sees: paths, and what is in it.
+
+    ``refs`` are tree → ref: for what was only tried another than ``buildmaster``. ``path`` has
+    refs, signatures, summary and deltas, ``built_in`` most objects. ``key`` is the public key that
+    all is signed with, ``stranger`` one that nothing is signed with. ``unbootable`` is a tree that
+    cannot boot; the summary that names it is beside, as ``summary.unbootable``.
+    """
+
+    path: str
+    built_in: str
+    key: str
+    stranger: str
+    refs: Mapping[str, RefName]
+    has_delta: bool = False
+    unbootable: Commit | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SuiteParameters:
     """A suite on one commit: where its disk, its evidence and its private directories are.
@@ -22,7 +57,9 @@ class SuiteParameters:
     ``sockets`` is short and open to QEMU's user, ``scratch`` has room for layers of the disk.
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
     with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
-    tests that the suite of that name is to run.
+    tests that the suite of that name is to run. ``baseline`` is what a machine of some suites
+    starts as, ``other`` another target's tree that one may become, ``own`` where it finds them.
+    ``sizes`` are bytes that the tree takes.
     """
 
     suite: str
@@ -37,6 +74,10 @@ class SuiteParameters:
     evidence: str
     repeat: str = ""
     installed: tuple[InstalledTest, ...] = ()
+    baseline: Baseline | None = None
+    other: Tree | None = None
+    own: OwnRepository | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
