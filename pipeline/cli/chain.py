@@ -26,7 +26,7 @@ from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
 from pipeline.words.alike import told_once
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.gate import GateResult
+from pipeline.words.gate import GateResult, excused_suites
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
@@ -296,15 +296,21 @@ def judge(passage: Passage) -> None:
 
 
 def _judged(passage: Passage, tree: Tree) -> GateResult:
+    from pipeline.cli.beside import promoted_before
+
     target = target_of(passage.manifest, tree.target)
     rows = {row.suite: row for row in passage.house.ledger.attempts(tree.commit)}
     # Who names suites asks about these alone, whatever the gate thinks of them.
     named = passage.wish.suites
     gate = dict.fromkeys(named, Need.REQUIRED) if named else target.gate
+    verdicts = {suite: row.verdict for suite, row in rows.items()}
+    causes = {suite: row.cause for suite, row in rows.items()}
+    is_first = not [one for one in promoted_before(passage, tree.name) if one != tree.commit]
     return judge_gate(
         gate,
-        {suite: row.verdict for suite, row in rows.items()},
+        verdicts,
         messages={suite: row.message for suite, row in rows.items()},
+        excused=excused_suites(verdicts, causes, is_first=is_first),
     )
 
 

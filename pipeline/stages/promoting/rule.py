@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.ports.ledger import Ledger, PromotionRow, PromotionState, Sitting
+from pipeline.ports.ledger_rows import VerdictRow
 from pipeline.ports.ostree import Repo
 from pipeline.stages.promoting.summary import served_refs
-from pipeline.words.gate import judge
+from pipeline.words.gate import excused_suites, judge
 from pipeline.words.manifest import Need, Target
 from pipeline.words.refs import Commit, RefName, buildmaster_ref, name_of_part
 from pipeline.words.run import place_of
@@ -67,7 +68,7 @@ def decide(
     ``missing`` names trees of the group that the run does not have.
     """
     newest = [sitting.newest(osname, one.tree.name) for one in candidates]
-    against = [_against(sitting, one) for one in candidates]
+    against = [_against(sitting, one, osname) for one in candidates]
     if sitting.kind_of(run) == TRY:
         against = [((TRIED, *reasons), notes) for reasons, notes in against]
     ahead = [row for row in newest if row and row.place > place_of(run)]
@@ -113,13 +114,18 @@ def _is_done(candidate: Candidate, row: PromotionRow | None, run: str) -> bool:
     )
 
 
-def _against(sitting: Sitting, candidate: Candidate) -> _Against:
+def _against(sitting: Sitting, candidate: Candidate, osname: str) -> _Against:
     """List what holds a candidate back, and what is only to be told."""
-    rows = sitting.verdicts(candidate.tree.commit)
+    tree = candidate.tree
+    rows = sitting.verdicts(tree.commit)
+    verdicts = {suite: row.verdict for suite, row in rows.items()}
+    causes = {suite: row.cause for suite, row in rows.items()}
+    is_first = not sitting.promoted_others(osname, tree.name, tree.commit)
     result = judge(
         candidate.target.gate,
-        {suite: row.verdict for suite, row in rows.items()},
+        verdicts,
         messages={suite: row.message for suite, row in rows.items()},
+        excused=excused_suites(verdicts, causes, is_first=is_first),
     )
     hindrance = (candidate.hindrance,) if candidate.hindrance else ()
     return (*hindrance, *result.reasons), result.notes
@@ -176,12 +182,30 @@ def why_not(ledger: Ledger, ref: RefName, commit: Commit, *, repo: Repo) -> str:
     mine = [row for row in moved if row.osname == osname]
     if not mine:
         return "no promotion of it is recorded"
-    passed = {row.suite for row in ledger.attempts(commit) if row.verdict is Verdict.PASSED}
+    attempts = ledger.attempts(commit)
+    passed = {row.suite for row in attempts if row.verdict is Verdict.PASSED}
     required = {suite for suite, need in mine[0].gate.items() if need is Need.REQUIRED}
-    lacking = sorted(required - passed)
-    if lacking or not required:
+    lacking = sorted(required - passed - _excused(ledger, mine, attempts))
+    if lacking or not required & passed:
         return f"no pass is recorded of {', '.join(lacking) or 'any suite'}"
     return ""
+
+
+def _excused(
+    ledger: Ledger, mine: Sequence[PromotionRow], attempts: Sequence[VerdictRow]
+) -> frozenset[str]:
+    """Name the suites that were rightly skipped when a tree was promoted for the first time."""
+    first = min(mine, key=lambda row: row.id)
+    states = (PromotionState.BEGUN, PromotionState.DONE)
+    moved = ledger.promotions(first.tree, states=states)
+    earlier = [
+        row
+        for row in moved
+        if row.id < first.id and row.osname == first.osname and row.commit != first.commit
+    ]
+    skipped = [row for row in attempts if row.verdict is Verdict.SKIPPED]
+    causes = {row.suite: row.cause for row in skipped}
+    return excused_suites(dict.fromkeys(causes, Verdict.SKIPPED), causes, is_first=not earlier)
 
 
 def ref_of(row: PromotionRow) -> RefName:
