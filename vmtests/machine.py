@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.ports import image
 from pipeline.ports.accelerator import Accelerator, Kind
+from pipeline.ports.boot_count import next_boot
 from pipeline.ports.domain import Card, Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import GUEST_ADDRESS, HOST_ADDRESS
 from pipeline.ports.guest import GuestResult, script_of
@@ -80,6 +81,8 @@ class Machine:
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self.entry = ""
+        """The name of the loader's entry that it was started with, without a counter."""
         self._is_plugged = False
 
     # Its life
@@ -89,7 +92,7 @@ class Machine:
         with self._log.step("start the machine", about=self.name):
             scratch = Path(self.parameters.scratch) / "boot"
             if self._overlay.exists():
-                boot = image.boot_entry(self._overlay, scratch, log=self._log)
+                boot = next_boot(self._overlay, scratch, log=self._log)
             else:
                 disk = Path(self.parameters.disk.path)
                 boot = first_boot(disk, into=scratch, log=self._log)
@@ -98,6 +101,7 @@ class Machine:
             expected = expected_of(self.parameters.target, self.speed)
             self.watch = BootWatch(expected, domain.started)
             self._following = Following(domain, self.watch, self._evidence)
+            self.entry = boot.name
             self._programs = {}
             self._is_plugged = False
 

@@ -70,7 +70,12 @@ class Guest:
     def settings(self) -> frozenset[str]:
         """All that the fixture and this suite put into /etc, with the directories made for it."""
         own = {KEY, self.remote, "/etc/ostree/remotes.d", "/etc/ostree"}
-        return frozenset(fixture_paths()) | own | {f"/etc/ostree/{self.osname}.gpg"}
+        target = self.machine.parameters.target
+        return (
+            frozenset(fixture_paths(target.default_unit, target.boot_tries))
+            | own
+            | {f"/etc/ostree/{self.osname}.gpg"}
+        )
 
     def connect(self, key: str = "") -> None:
         """Bring the network up, and tell the guest of the repository and the key to trust."""

@@ -64,6 +64,41 @@ FIXTURE = (
 )
 
 
+BOOT_COUNT = "ostci-boot-count.service"
+_COUNTER = FixtureFile(path="/etc/ostci-guest/boot-count", mode=0o755, source="boot-count.sh")
+
+
+def fixture_of(unit: str, boot_tries: int) -> tuple[FixtureFile, ...]:
+    """List the fixture of a target: with what counts boots where it is to have ``boot_tries``.
+
+    ``unit`` is what it boots to: a boot that reached it is good.
+    """
+    if not boot_tries:
+        return FIXTURE
+    after = unit or "multi-user.target"
+    content = f"""\
+[Unit]
+Description=Bless a good boot, and count those of new trees
+DefaultDependencies=no
+Requires=boot-complete.target
+After={after} boot-complete.target local-fs.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/etc/ostci-guest/boot-count bless
+ExecStop=/etc/ostci-guest/boot-count arm {boot_tries}
+"""
+    return (
+        *FIXTURE,
+        _COUNTER,
+        FixtureFile(path=f"{_UNITS}/{BOOT_COUNT}", content=content),
+        FixtureFile(path=f"{_UNITS}/{after}.wants/{BOOT_COUNT}", symlink=f"../{BOOT_COUNT}"),
+    )
+
+
 FIXTURE_KNOWN = (
     KnownMessage(
         pattern=r"^login: pam_env\(login:session\): Unable to open env file: /etc/default/locale",
@@ -73,8 +108,8 @@ FIXTURE_KNOWN = (
 """Error messages that come of the fixture itself."""
 
 
-def fixture_paths() -> tuple[str, ...]:
+def fixture_paths(unit: str = "", boot_tries: int = 0) -> tuple[str, ...]:
     """List every path that the fixture adds to a deployment, and the directories it makes."""
-    paths = {entry.path for entry in FIXTURE}
+    paths = {entry.path for entry in fixture_of(unit, boot_tries)}
     made = {path.rpartition("/")[0] for path in paths}
     return tuple(sorted(paths | (made - {_UNITS})))

@@ -274,6 +274,7 @@ class TargetKeys(Keys):
     memory: Size = Field(1024**3, ge=64 * 1024**2, description="of the machine, such as 1G")
     processors: int = Field(2, ge=1, le=64, description="of the machine")
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
+    boot_counting: int = Field(0, ge=0, le=99, description="tries that a new tree has to boot")
     gate: dict[Name, Needed] = Field({}, description="suite: required or advisory")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
     promotion_group: Name = Field("", description="targets that move together")

@@ -201,6 +201,7 @@ class _Reader:
             kernel_options=tuple(keys.kernel_options)
             if keys.has("kernel_options")
             else below.kernel_options,
+            boot_tries=keys.boot_counting if keys.has("boot_counting") else below.boot_tries,
             gate=self._gate(keys.gate) if keys.has("gate") else below.gate,
             smoke=_smoke(keys.tests.smoke, below.smoke),
             promotion_group=keys.promotion_group or below.promotion_group,

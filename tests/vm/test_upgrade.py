@@ -53,6 +53,16 @@ def test_what_was_promoted_last_upgrades(guests: Upgrading, tmp_path: Path, log:
     assert len(result.tests) == 12
 
 
+def test_a_tree_that_cannot_boot_falls_back(guests: Upgrading, tmp_path: Path, log: Log) -> None:
+    counting = replace(guests, target=replace(guests.target, boot_tries=2))
+    result = run(request_of(counting, "rollback", tmp_path / "evidence", log), tmp_path, log)
+    assert (result.verdict, bad(result)) == (Verdict.PASSED, [])
+    assert len(result.tests) == 4
+    told = (tmp_path / "evidence/log.txt").read_text()
+    assert "boot 2 of ostree-3-tiny failed: panic" in told
+    assert "+0-2.conf" in told
+
+
 def test_with_nothing_promoted_it_is_skipped_by_name(
     guests: Upgrading, tmp_path: Path, log: Log
 ) -> None:

@@ -45,6 +45,7 @@ class Deployment:
     commit: Commit
     options: tuple[str, ...]
     remote: Remote | None = None
+    fixture: tuple[FixtureFile, ...] = FIXTURE
 
 
 def deploy(what: Deployment, sysroot: Path, *, repo: Path, log: Log) -> Path:
@@ -89,7 +90,7 @@ def furnish(deployment: Path, what: Deployment) -> None:
     """Put the fixture and the machine's settings into the deployment's ``/etc``."""
     for path, (mode, content) in settings(what).items():
         _write(deployment, path, content, mode)
-    for entry in FIXTURE:
+    for entry in what.fixture:
         target = deployment / entry.path.lstrip("/")
         if entry.symlink:
             _make_parents(deployment, target)
