@@ -100,6 +100,7 @@ def _own(suite: str, tree: Tree, beside: Beside, repo: Path, into: Path, log: Lo
         into / "own",
         osname=beside.osname,
         built_in=repo,
+        also=[beside.baseline.tree.commit] if beside.baseline is not None else [],
         upgrade=upgrade,
         is_to_break=suite == "rollback",
         log=log,

@@ -40,14 +40,15 @@ def make_own_repository(
     *,
     osname: str,
     built_in: Path,
+    also: Sequence[Commit] = (),
     upgrade: tuple[Commit, Commit] | None = None,
     is_to_break: bool = False,
     log: Log,
 ) -> OwnRepository:
     """Make a repository with trees of another one, signed.
 
-    ``upgrade`` are the commits that a delta leads from and to; with ``is_to_break`` there is one
-    more, of the first tree, that cannot boot.
+    ``also`` are commits on no ref that are signed, too. ``upgrade`` are the commits that a delta
+    leads from and to; with ``is_to_break`` there is one more, of the first tree, that cannot boot.
     """
     own = Repo(into / "repo", log=log).create(Mode.BARE_USER)
     source = Repo(built_in, log=log)
@@ -61,7 +62,7 @@ def make_own_repository(
     stranger.ensure("a stranger")
     with keyring.unlocked() as home:
         sign = f"--gpg-homedir={home}"
-        for commit in dict.fromkeys([*refs.values(), *([broken] if broken else [])]):
+        for commit in dict.fromkeys([*refs.values(), *also, *([broken] if broken else [])]):
             own.run("gpg-sign", sign, commit, keyring.fingerprint)
         for ref, commit in refs.items():
             own.set_ref(ref, commit)
