@@ -32,6 +32,7 @@ from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.suite import MEMORY
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -201,6 +202,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.beside import beside_of
+    from pipeline.cli.figures import tell_growth
     from pipeline.stages import test as test_stage
 
     house = passage.house
@@ -236,6 +238,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     result = attempts.hear(request)
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
+                tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
         passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
@@ -265,6 +268,10 @@ def hear(passage: Passage, result: SuiteResult) -> None:
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
+        if result.suite == MEMORY:
+            from pipeline.cli.figures import tell_growth
+
+            tell_growth(passage.house, passage.manifest.osname, result)
         error = _as_error(result)
         if error is not None:
             raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
