@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.assigned import Assignment, Job, job_of
+from pipeline.cli.beside import beside_file, elsewhere
 from pipeline.cli.building import read_built, wished
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
@@ -152,15 +153,22 @@ def _wishes(passage: Passage) -> tuple[str, ...]:
 
 
 def _test(passage: Passage, job: Job) -> Assignment:
-    name, _suite = job.what
+    name, suite = job.what
     trees = passage.read("trees", Trees, before="compose").trees
     tree = next((one for one in trees if one.name == name), None)
     if tree is None:
         raise BadInput(f"the run has no tree {name}", hint=passage.command("compose"))
+    known, besides = elsewhere(passage, tree, suite)
+    files = ["snapshot", "trees", *_wishes(passage)]
+    if known is not None:
+        passage.run.file(beside_file(name)).parent.mkdir(exist_ok=True)
+        passage.write(beside_file(name), known)
+        files.append(beside_file(name))
     return Assignment(
         run=passage.run.version,
         job=job,
-        files=("snapshot", "trees", *_wishes(passage)),
+        files=tuple(files),
         tree=tree,
+        besides=tuple(besides),
         key=base64.b64encode(passage.house.keyring.export()).decode(),
     )

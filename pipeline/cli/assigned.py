@@ -57,13 +57,15 @@ class Assignment:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     tree: Tree | None = None
     key: str = ""
+    besides: tuple[Commit, ...] = ()
+    """Other trees that the suite needs."""
 
     @property
     def commits(self) -> tuple[Commit, ...]:
         """What is to be pulled."""
         parts = [commit for one in self.artifacts.values() for commit in one.commits.values()]
         single = (self.base, self.source, self.tree.commit if self.tree else None)
-        return (*(one for one in single if one is not None), *parts)
+        return (*(one for one in single if one is not None), *self.besides, *parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Trees
 from pipeline.ports.ledger_rows import PromotionState
+from pipeline.ports.worker_home import IDENTITY
 from pipeline.stages.testing.needs import Beside
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
@@ -21,14 +22,14 @@ _MOVED = (PromotionState.BEGUN, PromotionState.DONE)
 
 @dataclass(frozen=True, kw_only=True)
 class KnownBeside:
-    """``beside-TREE.json``: what a master told a worker, whose own ledger knows nothing."""
+    """``assigned/beside-TREE.json``: what a master tells a worker, whose ledger knows nothing."""
 
     promoted: tuple[Commit, ...] = ()
 
 
 def beside_file(tree: str) -> str:
     """Name the file of a run with what was promoted before, without ``.json``."""
-    return f"beside-{tree}"
+    return f"assigned/beside-{tree}"
 
 
 def beside_of(passage: Passage, tree: Tree, suite: str, *, disk_of: MakeDisk) -> Beside:
@@ -40,12 +41,10 @@ def beside_of(passage: Passage, tree: Tree, suite: str, *, disk_of: MakeDisk) ->
         return Beside(osname=osname, other=other, why_no_other=why)
     if name not in FROM_PROMOTED:
         return Beside(osname=osname)
-    others = [one for one in promoted_before(passage, tree.name) if one != tree.commit]
     repo = passage.house.repo
-    here = [one for one in others if repo.has_commit(one)]
-    time = repo.info(tree.commit).time
-    commit = next((one for one in here if repo.info(one).time < time), None)
+    commit, others = baseline_of(passage, tree)
     if commit is None:
+        here = any(repo.has_commit(one) for one in others)
         why = "what was promoted before is newer" if here else "what was promoted is not here"
         return Beside(osname=osname, is_first=not others, why_no_baseline=why)
     version = repo.info(commit).metadata.get("version", "")
@@ -54,10 +53,37 @@ def beside_of(passage: Passage, tree: Tree, suite: str, *, disk_of: MakeDisk) ->
     return Beside(osname=osname, baseline=Baseline(tree=before, disk=disk))
 
 
+def baseline_of(passage: Passage, tree: Tree) -> tuple[Commit | None, tuple[Commit, ...]]:
+    """Find the newest that a tree was promoted to before it, and list all other than itself.
+
+    A client refuses to upgrade to what is not later, so that a newer one is no baseline.
+    """
+    repo = passage.house.repo
+    others = tuple(one for one in promoted_before(passage, tree.name) if one != tree.commit)
+    time = repo.info(tree.commit).time
+    here = (one for one in others if repo.has_commit(one))
+    return next((one for one in here if repo.info(one).time < time), None), others
+
+
+def elsewhere(passage: Passage, tree: Tree, suite: str) -> tuple[KnownBeside | None, list[Commit]]:
+    """Tell what a worker elsewhere has to know for a suite, and which commits it needs besides."""
+    name = suite.partition("/")[0]
+    if name in FROM_PROMOTED:
+        commit, others = baseline_of(passage, tree)
+        # That there is any is part of the answer, also where the worker cannot have it.
+        known = others if commit is None else (commit,)
+        return KnownBeside(promoted=known[:1]), [] if commit is None else [commit]
+    if name == SWITCH:
+        other, _ = _other(passage, tree)
+        return None, [] if other is None else [other.commit]
+    return None, []
+
+
 def promoted_before(passage: Passage, tree: str) -> tuple[Commit, ...]:
     """List what a tree was promoted to, the newest first: by our ledger, or by the master's."""
     path = passage.run.file(beside_file(tree))
-    if path.is_file():
+    # The master's own run has that file, too: what it told a worker a while ago.
+    if path.is_file() and (passage.house.workdir.root / IDENTITY).is_file():
         return from_json(KnownBeside, path.read_bytes(), where=str(path)).promoted
     rows = passage.house.ledger.promotions(tree, states=_MOVED)
     osname = passage.manifest.osname

@@ -74,3 +74,41 @@ def test_with_nothing_promoted_it_is_skipped_by_name(
         result = run(replace(request, beside=beside), tmp_path, log)
         assert (result.verdict, result.cause) == (Verdict.SKIPPED, cause)
         assert result.message == why
+
+
+def test_it_goes_to_the_other_target_and_comes_back(
+    guests: Upgrading, tmp_path: Path, log: Log
+) -> None:
+    runtime = guests.tree_of({"/usr/share/greeting": "runtime\n"}, time_s=1)
+    devel = guests.tree_of({"/usr/share/compiler": "devel\n"}, time_s=1, target="devel")
+    request = replace(
+        request_of(guests, "switch", tmp_path / "evidence", log),
+        tree=runtime,
+        disk=guests.disk_of(runtime, log=log),
+        beside=Beside(osname=OSNAME, other=devel),
+    )
+    result = run(request, tmp_path, log)
+    assert (result.verdict, bad(result)) == (Verdict.PASSED, [])
+    assert len(result.tests) == 5
+    told = (tmp_path / "evidence/log.txt").read_text()
+    assert "0 objects were fetched for x86_64-runtime" in told
+
+
+def test_what_a_boot_takes_is_told_in_figures(guests: Upgrading, tmp_path: Path, log: Log) -> None:
+    made = machines.tiny_disk(log)
+    request = TestRequest(
+        run=machines.VERSION,
+        tree=made.tree,
+        target=made.target,
+        disk=made.disk,
+        suite="memory",
+        into=tmp_path / "evidence",
+        repo=guests.repo.path,
+    )
+    result = run(request, tmp_path, log)
+    assert result.verdict is Verdict.PASSED
+    skipped = {one.name: one.message for one in result.tests if one.verdict is Verdict.SKIPPED}
+    assert skipped == {"test_the_slowest_units": "the tree has no systemd-analyze"}
+    assert result.numbers["boot_s"] > 0
+    assert 1024**2 < result.numbers["memory_bytes"] < made.target.memory
+    assert result.numbers["tree_bytes"] > result.numbers["initramfs_bytes"] > 1024**2
