@@ -16,6 +16,7 @@ from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.attempts import ELSEWHERE, blamed, failing, merged, repeatable
 from pipeline.words.errors import Trouble
 from pipeline.words.installed import SUITE
+from pipeline.words.suite import FROM_PROMOTED, SWITCH
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -50,7 +51,10 @@ class Attempts:
         request.into.mkdir(parents=True, exist_ok=True)
         shutil.move(aside, request.into / FIRST)
         result = merged(first, again) if again else first
-        return self._compared(request, result) if result.verdict is Verdict.FAILED else result
+        # What was promoted last cannot be upgraded from itself: that would fail, too.
+        if result.verdict is not Verdict.FAILED or result.suite in {*FROM_PROMOTED, SWITCH}:
+            return result
+        return self._compared(request, result)
 
     def _compared(self, request: TestRequest, result: SuiteResult) -> SuiteResult:
         """Run what failed on the tree that was promoted last: it may have been there before."""
