@@ -59,7 +59,7 @@ def test_a_tree_that_cannot_boot_falls_back(guests: Upgrading, tmp_path: Path, l
     assert (result.verdict, bad(result)) == (Verdict.PASSED, [])
     assert len(result.tests) == 4
     told = (tmp_path / "evidence/log.txt").read_text()
-    assert "boot 2 of ostree-3-tiny failed: panic" in told
+    assert "boot 2 of ostree-3-tiny failed: init-died" in told
     assert "+0-2.conf" in told
 
 
