@@ -6,7 +6,7 @@ import re
 from vmtests.following import GuestFailed
 
 _FIELD = re.compile(r"(\w+):\s+(\d{1,15}) kB")
-_TIME = re.compile(r"(?:(\d{1,6})min\s+)?(\d{1,9}(?:\.\d+)?)(ms|s)\s+(\S{1,200})")
+_TIME = re.compile(r"(?:(\d{1,6})min\s+)?(\d{1,9}(?:\.\d+)?)(ms|s)\s+([A-Za-z0-9:_.\\@-]{1,200})")
 _MOST = 10
 
 

@@ -23,7 +23,9 @@ _FILE = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{62})\.filez")
 _OTHER = re.compile(
     r"summary|summary\.sig|summary(?:\.sig)?\.unbootable|(?:refs/heads|deltas|delta-indexes)/[A-Za-z0-9._+=@/-]+"
 )
-_MOST = 200_000
+_MOST, _LONGEST = 200_000, 300
+_AT_ONCE = 8
+"""Files that are made at once: each is in memory then, and a guest may ask for many."""
 _IDLE_S = 600.0
 """A guest without KVM may be busy for long with what it has got."""
 
@@ -74,6 +76,7 @@ class _Server(ThreadingHTTPServer):
         self.places = (Path(own.path), Path(own.built_in))
         self.traffic = Traffic()
         self.lock = threading.Lock()
+        self.few = threading.BoundedSemaphore(_AT_ONCE)
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, _request: object, _client: object) -> None:
@@ -92,8 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         traffic = self.server.traffic
         with self.server.lock:
             if len(traffic.asked) < _MOST:
-                traffic.asked.append(name)
-        data = self._find(traffic.instead.get(name, name))
+                traffic.asked.append(name[:_LONGEST])
+        with self.server.few:
+            data = self._find(traffic.instead.get(name, name))
         if data is not None and name in traffic.changed:
             data = bytes([*data[:-1], data[-1] ^ 1])
         try:

@@ -19,6 +19,7 @@ def test_nonsense_instead_of_memory_is_the_guests_failure() -> None:
 
 def test_the_slowest_units_are_told_in_seconds() -> None:
     text = "1min 2.5s slow.service\n   840ms quick.service\nnonsense\n 2.000s dev-a.device\n"
+    text += "9.9s \x1b[2Jred.service\n"
     assert slowest(text) == {"slow.service": 62.5, "quick.service": 0.84, "dev-a.device": 2.0}
 
 

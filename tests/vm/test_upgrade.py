@@ -76,6 +76,7 @@ def test_with_nothing_promoted_it_is_skipped_by_name(
         assert result.message == why
 
 
+@pytest.mark.full
 def test_it_goes_to_the_other_target_and_comes_back(
     guests: Upgrading, tmp_path: Path, log: Log
 ) -> None:
