@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.beside import KnownBeside, baseline_of, beside_file, beside_of, elsewhere
+from pipeline.cli.house import House
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Trees
+from pipeline.ports.dock import docking
 from pipeline.ports.ledger import PromotionState
+from pipeline.ports.log import Log
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.manifest import Target
 from pipeline.words.refs import Commit
 from pipeline.words.tree import Disk, Tree
 from tests.cheap import NO_KERNEL, OSNAME, TREE, Cheap
+from tests.remote import prepare_anvil
+from tests.work import run_ostci
 
 
 def no_disk(tree: Tree, target: Target) -> Disk:
@@ -103,3 +108,23 @@ def test_a_worker_elsewhere_goes_by_what_the_master_says(made: Cheap) -> None:
     finally:
         identity.unlink()
         path.unlink()
+
+
+def test_a_worker_fetches_what_a_suite_upgrades_from(made: Cheap, tmp_path: Path) -> None:
+    _, (_, two), (third, three) = passages(made)
+    home = prepare_anvil(tmp_path, "of anvil\n")
+    worker = home.workdir.root
+    job = ("test", TREE, "--suite", "upgrade", "--run", third.run.version)
+    made.ostci("assign", *job)
+    workdir = third.house.workdir
+    with docking(
+        "127.0.0.1:0", workdir, passwords={"anvil": "of anvil"}, certificate=None, log=Log()
+    ) as url:
+        run_ostci(worker, "fetch", "--from", url, *job)
+    house = House(worker, log=Log())
+    house.manifest = third.manifest
+    there = Passage(house, house.workdir.run(third.run.version))
+    beside = beside_of(there, three, "upgrade", disk_of=no_disk)
+    assert beside.baseline is not None
+    assert beside.baseline.tree.commit == two.commit
+    house.repo.fsck()
