@@ -156,9 +156,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             own=needs.own,
             sizes=needs.sizes,
         )
-        beside_s = _BESIDES_S + TIMEOUT_S * len(installed)
+        tests_s = (_BESIDES_S + TIMEOUT_S * len(installed)) * chosen.speed
         boot_s = expected.deadline_s + expected.settle_s
-        deadline_s = boot_s + beside_s * chosen.speed + besides_s(suite, boot_s, chosen.speed)
+        deadline_s = boot_s + tests_s + besides_s(suite, boot_s, chosen.speed)
         bytecode = cache.resolve() / "bytecode"
         only = "" if installed else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
