@@ -5,6 +5,7 @@ Figures are those of the suite ``memory``. What is measured in seconds depends o
 what else it does, so that its bounds are wide, and it is compared by the speed of the host.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ BYTES = Bound(ratio=0.1, least=1024**2)
 FILES = Bound(ratio=0.1, least=100)
 BOOT = Bound(ratio=0.5, least=3.0)
 UNIT = Bound(ratio=1.0, least=2.0)
-_UNIT = "unit:"
+_UNIT = re.compile(r"unit:[A-Za-z0-9:_.\\@-]{1,200}")
+_MOST_UNITS = 20
+"""Figures come from guests, and from workers elsewhere: they may name anything."""
 SHOWN = ("boot_s", "memory_bytes", "tree_bytes", "initramfs_bytes", "files")
 """The figures that are shown of a tree, in order; those of units follow."""
 
@@ -43,9 +46,9 @@ def grown(now: Mapping[str, float], before: Mapping[str, float], *, since: str) 
 
 def in_order(numbers: Mapping[str, float]) -> tuple[str, ...]:
     """Name the figures of a tree that are there, as they are shown."""
-    units = [name for name in numbers if name.startswith(_UNIT)]
+    units = [name for name in numbers if _UNIT.fullmatch(name)]
     units.sort(key=lambda name: (-numbers[name], name))
-    return (*(name for name in SHOWN if name in numbers), *units)
+    return (*(name for name in SHOWN if name in numbers), *units[:_MOST_UNITS])
 
 
 def figure(name: str, value: float) -> str:
@@ -58,6 +61,6 @@ def figure(name: str, value: float) -> str:
 def _bound(name: str) -> Bound | None:
     if name.endswith("_bytes"):
         return BYTES
-    if name.startswith(_UNIT):
+    if _UNIT.fullmatch(name):
         return UNIT
     return {"files": FILES, "boot_s": BOOT}.get(name)

@@ -50,5 +50,5 @@ def test_times_are_compared_by_the_speed_of_the_host() -> None:
 
 
 def test_units_come_last_the_slowest_first() -> None:
-    numbers = {"unit:a": 1.0, "unit:b": 2.0, "speed": 1.0, "boot_s": 9.0}
+    numbers = {"unit:a": 1.0, "unit:b": 2.0, "speed": 1.0, "boot_s": 9.0, "unit:\x1b[2J": 5.0}
     assert in_order(numbers) == ("boot_s", "unit:b", "unit:a")
