@@ -128,8 +128,15 @@ class Shop:
             snapshot=(content.encode().hex() + "0" * 64)[:64],
         )
 
-    def judge(self, run: str, trees: tuple[Tree, ...], verdicts: Mapping[str, Verdict]) -> None:
-        """Record the same verdicts for each tree."""
+    def judge(
+        self,
+        run: str,
+        trees: tuple[Tree, ...],
+        verdicts: Mapping[str, Verdict],
+        *,
+        cause: str = "",
+    ) -> None:
+        """Record the same verdicts for each tree; ``cause`` is that of what did not pass."""
         for tree in trees:
             for suite, verdict in verdicts.items():
                 result = SuiteResult(
@@ -138,6 +145,7 @@ class Shop:
                     commit=tree.commit,
                     verdict=verdict,
                     message="" if verdict is Verdict.PASSED else f"it said {verdict}",
+                    cause="" if verdict is Verdict.PASSED else cause,
                     evidence=f"test/{tree.name}/{suite}",
                 )
                 self.ledger.record_suite(run, result)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ class Bench:
     def __init__(self, parameters: SuiteParameters) -> None:
         self.parameters = parameters
         self.results: list[TestResult] = []
+        self.figures: dict[str, float] = {}
+        """What tests have measured, beside the times of the boot."""
         self.stack = ExitStack()
         self.file = FileSink(Path(parameters.evidence) / "log.txt")
         self.log = Log(_Pipe(), self.file)
@@ -102,12 +105,19 @@ class Bench:
         assert self._virt is not None
         ram = self.forks.ram() if self.forks is not None and leaves else None
         machine = Machine(
-            self.parameters, self._virt, self.evidence, log=self.log, name=name, ram=ram
+            self._first(), self._virt, self.evidence, log=self.log, name=name, ram=ram
         )
         machine.start()
         self.stack.callback(machine.close)
         self.machine = machine
         self._is_decided = False
+
+    def _first(self) -> SuiteParameters:
+        """Tell what the machine starts as: the commit under test, or what was promoted before."""
+        baseline = self.parameters.baseline
+        if baseline is None:
+            return self.parameters
+        return replace(self.parameters, tree=baseline.tree, disk=baseline.disk)
 
     def prepare(self) -> None:
         """Do while the guest boots what the end of the suite would have to wait for else."""
@@ -221,6 +231,7 @@ class Bench:
     def numbers(self) -> dict[str, float]:
         """Tell the measurements: seconds since the guest's first instruction."""
         found = {"suite_s": time.monotonic() - BEGAN, "speed": self.parameters.speed}
+        found |= self.figures
         marks = self.machine.watch.marks if self.machine is not None else {}
         for name, seconds in marks.items():
             found["boot_s" if name == "reached" else f"{name}_s"] = seconds

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
+from pipeline.ports.boot_count import next_boot
 from pipeline.ports.checkpoint import Checkpoint
 from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import Ram
@@ -68,6 +69,8 @@ class Machine(Waits, Copies, Looks, Network):
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self.entry = ""
+        """The name of the loader's entry that it was started with, without a counter."""
         self.is_spent = False
         """It became a checkpoint, or is of no use to another test."""
         self.has_failed = False
@@ -84,11 +87,13 @@ class Machine(Waits, Copies, Looks, Network):
         with self._log.step("start the machine", about=self.name):
             scratch = Path(self.parameters.scratch) / f"{self.name}-boot"
             if self._overlay.exists():
-                boot = image.boot_entry(self._overlay, scratch, log=self._log)
+                boot = next_boot(self._overlay, scratch, log=self._log)
+                self.entry = boot.name
                 self._begin(self._spec(boot), None)
                 return
             disk = Path(self.parameters.disk.path)
             boot = first_boot(disk, into=scratch, log=self._log)
+            self.entry = boot.name
             origin = self._origin
             image.overlay(origin.checkpoint.disk if origin else disk, self._overlay, log=self._log)
             spec = self._spec(boot)

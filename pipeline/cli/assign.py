@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.cli.assigned import Assignment, Job, job_of
 from pipeline.cli.baseline import promoted_last
+from pipeline.cli.beside import beside_file, elsewhere
 from pipeline.cli.building import read_built, wished
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
@@ -154,16 +155,23 @@ def _wishes(passage: Passage) -> tuple[str, ...]:
 
 
 def _test(passage: Passage, job: Job, pool: str) -> Assignment:
-    name, _suite = job.what
+    name, suite = job.what
     trees = passage.read("trees", Trees, before="compose").trees
     tree = next((one for one in trees if one.name == name), None)
     if tree is None:
         raise BadInput(f"the run has no tree {name}", hint=passage.command("compose"))
+    known, besides = elsewhere(passage, tree, suite)
+    files = ["snapshot", "trees", *_wishes(passage)]
+    if known is not None:
+        passage.run.file(beside_file(name)).parent.mkdir(exist_ok=True)
+        passage.write(beside_file(name), known)
+        files.append(beside_file(name))
     return Assignment(
         run=passage.run.version,
         job=job,
-        files=("snapshot", "trees", *_wishes(passage)),
+        files=tuple(files),
         tree=tree,
+        besides=tuple(besides),
         key=base64.b64encode(passage.house.keyring.export()).decode(),
         # That the push is not to blame nobody believes whom the master does not.
         baseline=promoted_last(passage, tree) if pool == Pool.PUSH else None,

@@ -59,13 +59,15 @@ class Assignment:
     tree: Tree | None = None
     key: str = ""
     baseline: Tree | None = None
+    besides: tuple[Commit, ...] = ()
+    """Other trees that the suite needs."""
 
     @property
     def commits(self) -> tuple[Commit, ...]:
         """What is to be pulled in any case."""
         parts = [commit for one in self.artifacts.values() for commit in one.commits.values()]
         single = (self.base, self.source, self.tree.commit if self.tree else None)
-        return (*(one for one in single if one is not None), *parts)
+        return (*(one for one in single if one is not None), *self.besides, *parts)
 
 
 @dataclass(frozen=True, kw_only=True)

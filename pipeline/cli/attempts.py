@@ -27,6 +27,7 @@ from pipeline.words.desktop_entry import SUITE as APPS
 from pipeline.words.errors import Trouble
 from pipeline.words.external import SUITE as EXTERNALS
 from pipeline.words.installed import SUITE
+from pipeline.words.suite import FROM_PROMOTED, SWITCH
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
@@ -67,7 +68,10 @@ class Attempts:
         if not repeatable(result):
             return self.judge(result)
         result = self.judge(self._repeated(request, result))
-        return self._compared(request, result) if result.verdict is Verdict.FAILED else result
+        # What was promoted last cannot be upgraded from itself: that would fail, too.
+        if result.verdict is not Verdict.FAILED or result.suite in {*FROM_PROMOTED, SWITCH}:
+            return result
+        return self._compared(request, result)
 
     def _repeated(self, request: TestRequest, first: SuiteResult) -> SuiteResult:
         """Repeat what failed until it passes or has failed as often as its history wants."""

@@ -26,12 +26,13 @@ from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
 from pipeline.words.alike import told_once
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.gate import Flakes, GateResult
+from pipeline.words.gate import Flakes, GateResult, excused_suites
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
 from pipeline.words.refs import Commit, Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.suite import MEMORY
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -202,7 +203,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
+    from pipeline.cli.beside import beside_of
     from pipeline.cli.externals import externals_of
+    from pipeline.cli.figures import tell_growth
     from pipeline.cli.screens import compare_screens
     from pipeline.stages import test as test_stage
 
@@ -218,6 +221,10 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             repeats=lambda result: repeats_of(passage, result),
             judge=lambda result: judged(passage, result, issues),
         )
+
+        def made(tree: Tree, target: Target) -> Disk:
+            return disk_of(passage, tree, target, house.clients_key(), full=False)
+
         heard = []
         for tree in _trees(passage, trees):
             target = target_of(passage.manifest, tree.target)
@@ -236,12 +243,14 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
                     failures_s=house.settings.keep_machines_h * 3600.0,
                     leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
+                    beside=beside_of(passage, tree, name, disk_of=made),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
                     compare_screens(passage, result, _promoted_commit(passage, tree.name))
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
+                tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
         passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
@@ -284,6 +293,10 @@ def hear(passage: Passage, result: SuiteResult) -> None:
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
         compare_screens(passage, result, _promoted_commit(passage, result.tree))
+        if result.suite == MEMORY:
+            from pipeline.cli.figures import tell_growth
+
+            tell_growth(passage.house, passage.manifest.osname, result)
         error = _as_error(passage, result)
         if error is not None:
             raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
@@ -315,17 +328,23 @@ def judge(passage: Passage) -> None:
 
 
 def _judged(passage: Passage, tree: Tree) -> GateResult:
+    from pipeline.cli.beside import promoted_before
+
     target = target_of(passage.manifest, tree.target)
     rows = {row.suite: row for row in passage.house.ledger.attempts(tree.commit)}
     # Who names suites asks about these alone, whatever the gate thinks of them.
     named = passage.wish.suites
     gate = dict.fromkeys(named, Need.REQUIRED) if named else target.gate
+    verdicts = {suite: row.verdict for suite, row in rows.items()}
+    causes = {suite: row.cause for suite, row in rows.items()}
+    is_first = not [one for one in promoted_before(passage, tree.name) if one != tree.commit]
     return judge_gate(
         gate,
-        {suite: row.verdict for suite, row in rows.items()},
+        verdicts,
         messages={suite: row.message for suite, row in rows.items()},
         flakes=Flakes(seen={suite: row.flaky for suite, row in rows.items()}, budget=target.flaky),
         baselines=passage.house.ledger.tests.baselines(passage.manifest.osname, tree.name),
+        excused=excused_suites(verdicts, causes, is_first=is_first),
     )
 
 

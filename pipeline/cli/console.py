@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.cli.main import main
 from pipeline.ports import image
 from pipeline.ports.accelerator import Accelerator, Kind
+from pipeline.ports.boot_count import next_boot
 from pipeline.ports.domain import Console, Domain, Ended, MachineSpec, hypervisor
 from pipeline.ports.log import Log
 from pipeline.ports.terminal import converse
@@ -57,7 +58,7 @@ def talk(session: Session) -> int:
                 raise Failed("the guest's kernel crashed", where=session.name)
             if ended is not Ended.REBOOT:
                 raise Trouble("QEMU was killed", where=session.name)
-            boot = image.boot_entry(layer, scratch / "boot", log=log)
+            boot = next_boot(layer, scratch / "boot", log=log)
             _say(f"the guest reboots: {boot.title}")
 
 

@@ -112,7 +112,12 @@ def _settle(house: House, run: RunDir, made: Assignment, snapshot: Snapshot) -> 
             write_text(path, json.dumps({**known, made.job.what[0]: made.source}))
     refs = {
         RefName(f"{osname}/fetched/{commit}"): commit
-        for commit in (made.base, made.source, made.tree.commit if made.tree else None)
+        for commit in (
+            made.base,
+            made.source,
+            made.tree.commit if made.tree else None,
+            *made.besides,
+        )
         if commit is not None
     }
     house.repo.set_refs(refs)

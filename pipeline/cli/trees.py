@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.cli.figures import figures_of
 from pipeline.cli.house import House
 from pipeline.cli.results import Trees
 from pipeline.words.errors import BadInput
 from pipeline.words.findings import one_of
+from pipeline.words.growth import figure, in_order
 from pipeline.words.records import from_json
 from pipeline.words.refs import Commit, compose_ref, is_commit
 from pipeline.words.snapshot import Snapshot
+from pipeline.words.suite import MEMORY
 
 SNAPSHOT_PATH = "/usr/share/ostci/snapshot.json"
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
@@ -35,6 +38,8 @@ class TreeFacts:
     refs: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     promoted: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What it takes to boot, as the suite ``memory`` found it."""
 
     def words(self) -> Iterator[str]:
         """Tell it to a person."""
@@ -47,6 +52,7 @@ class TreeFacts:
         yield "promoted: " + ("yes" if self.promoted else "no")
         told = ", ".join(f"{suite} {verdict}" for suite, verdict in self.verdicts.items())
         yield f"verdicts: {told or 'none'}"
+        yield from (f"{name} {figure(name, self.numbers[name])}" for name in in_order(self.numbers))
         yield from (f"ref {ref}" for ref in self.refs)
         yield from (f"may be on {ref}" for ref in self.bound if ref not in self.refs)
         yield f"{len(self.components)} components"
@@ -118,6 +124,7 @@ def tree_facts(house: House, commit: Commit) -> TreeFacts:
         refs=refs,
         bound=tuple(info.bindings),
         promoted=any("/buildmaster/" in ref for ref in refs),
+        numbers=figures_of(house, commit) if MEMORY in verdicts else {},
     )
 
 

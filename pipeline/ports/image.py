@@ -39,6 +39,8 @@ class BootEntry:
     options: str
     name: str = ""
     """The entry's file name, without the boot counter."""
+    file: str = ""
+    """Its file name on the disk; empty where it was not read from one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class EntryText:
     name: str
     fields: dict[str, str]
     tries_left: int | None = None
+    file: str = ""
 
 
 def make_ext4(directory: Path, image: Path, *, size: int, label: str, uuid: str, log: Log) -> None:
@@ -254,6 +257,7 @@ def boot_entry(image: Path, into: Path, *, log: Log) -> BootEntry:
         initramfs=initramfs,
         options=chosen.fields.get("options", ""),
         name=chosen.name,
+        file=chosen.file,
     )
 
 
@@ -334,6 +338,7 @@ def parse_entry(name: str, text: str) -> EntryText:
         name=counted[1] if counted else stem,
         fields=fields,
         tries_left=int(counted[2]) if counted else None,
+        file=name,
     )
 
 

@@ -36,6 +36,12 @@ class Sitting:
         """List the suites that have passed on a commit which a tree was promoted to."""
         return passed_on_promoted(self._connection, osname, tree)
 
+    def promoted_others(self, osname: str, tree: str, commit: Commit) -> bool:
+        """Tell whether a tree was ever promoted to another commit, or is being so."""
+        states = (PromotionState.BEGUN, PromotionState.DONE)
+        rows = promotion_rows(self._connection, tree=tree, osname=osname, states=states)
+        return any(row.commit != commit for row in rows)
+
     def kind_of(self, run: str) -> str:
         """Tell the kind of a run: nothing for one of a push or by hand, else ``try``."""
         question = select(tables.run.c.kind).where(tables.run.c.version == run)

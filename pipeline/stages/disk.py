@@ -204,7 +204,7 @@ def _spec(request: DiskRequest) -> str:
         "size": request.target.disk_size,
         "options": what.options,
         "settings": {path: (mode, text.hex()) for path, (mode, text) in settings(what).items()},
-        "fixture": fixture_state(fixture_of(what.session)),
+        "fixture": fixture_state(what.fixture),
     }
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
@@ -225,7 +225,7 @@ def _deployment(request: DiskRequest) -> Deployment:
             *request.target.kernel_options,
         ),
         remote=Remote(name=request.osname, url=request.url, key=request.key),
-        session=request.target.session,
+        fixture=fixture_of(unit, request.target.boot_tries, request.target.session),
     )
 
 

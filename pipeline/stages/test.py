@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.testing import desktop
+from pipeline.stages.testing.needs import Beside, besides_s, needs_of, skip_of
 from pipeline.words.boot import expected_of
 from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.errors import BadInput, Trouble
@@ -43,6 +44,7 @@ from pipeline.words.installed import (
 from pipeline.words.manifest import Target
 from pipeline.words.records import from_json
 from pipeline.words.suite import (
+    FROM_PROMOTED,
     LOG_MARK,
     MOST_PROCESSES,
     PARAMETERS,
@@ -78,7 +80,7 @@ class TestRequest:
     a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after. A
     suite that does not end within ``deadline_s`` seconds is stopped; 0 is what its target, its
     tests and this host's speed give it. The machines of tests that fail are kept for
-    ``failures_s``.
+    ``failures_s``. ``beside`` is what some suites need besides.
     """
 
     run: str
@@ -103,6 +105,7 @@ class TestRequest:
     leaves_checkpoint: bool = False
     deadline_s: float = 0.0
     failures_s: float = 0.0
+    beside: Beside = field(default_factory=Beside)
 
     __test__ = False
 
@@ -175,11 +178,18 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         found, why = _desktop(request, suite, test, log)
         if why:
             return replace(_nothing_yet(request), verdict=Verdict.SKIPPED, message=why)
+    skip = skip_of(suite, request.beside)
+    if skip is not None:
+        skipped = replace(_nothing_yet(request), verdict=Verdict.SKIPPED, message=skip.message)
+        return replace(skipped, cause=skip.cause)
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
     log.detail(f"machines: {chosen.words}; deadlines are stretched by {chosen.speed:.1f}")
     with _directories(tmp) as (sockets, scratch):
+        needs = needs_of(
+            suite, request.tree, request.beside, repo=request.repo, into=scratch, log=log
+        )
         parameters = SuiteParameters(
             suite=suite,
             tree=request.tree,
@@ -203,12 +213,17 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             run=request.run,
             failures=str(failures(cache)),
             failures_s=request.failures_s,
+            baseline=request.beside.baseline if suite in FROM_PROMOTED else None,
+            other=request.beside.other,
+            own=needs.own,
+            sizes=needs.sizes,
         )
-        besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
+        tests_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
         if found is not None and request.target.session is not None:
-            besides_s += found.seconds(request.target.session)
-        deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
-        deadline_s = request.deadline_s or deadline_s
+            tests_s += found.seconds(request.target.session)
+        boot_s = expected.deadline_s + expected.settle_s
+        more_s = besides_s(suite, boot_s, chosen.speed)
+        deadline_s = request.deadline_s or boot_s + tests_s * chosen.speed + more_s
         bytecode = cache.resolve() / "bytecode"
         only = "" if installed or brought or (found and found.apps) else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)

@@ -65,12 +65,47 @@ FIXTURE = (
 )
 
 
-def fixture_of(session: SessionSpec | None) -> tuple[FixtureFile, ...]:
-    """List the fixture of a tree: what every one gets, and what logs somebody in to a session."""
-    if session is None:
-        return FIXTURE
+BOOT_COUNT = "ostci-boot-count.service"
+_COUNTER = FixtureFile(path="/etc/ostci-guest/boot-count", mode=0o755, source="boot-count.sh")
+
+
+def fixture_of(
+    unit: str, boot_tries: int, session: SessionSpec | None = None
+) -> tuple[FixtureFile, ...]:
+    """List the fixture of a target: what every one gets, and what it asks for.
+
+    That is what counts boots where it is to have ``boot_tries``, and what logs somebody in to a
+    ``session``. ``unit`` is what it boots to: a boot that reached it is good.
+    """
+    counting = _counting(unit or "multi-user.target", boot_tries) if boot_tries else ()
+    return (*FIXTURE, *counting, *(_logging_in(session) if session else ()))
+
+
+def _counting(after: str, boot_tries: int) -> tuple[FixtureFile, ...]:
+    content = f"""\
+[Unit]
+Description=Bless a good boot, and count those of new trees
+DefaultDependencies=no
+Requires=boot-complete.target
+After={after} boot-complete.target local-fs.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/etc/ostci-guest/boot-count bless
+ExecStop=/etc/ostci-guest/boot-count arm {boot_tries}
+"""
     return (
-        *FIXTURE,
+        _COUNTER,
+        FixtureFile(path=f"{_UNITS}/{BOOT_COUNT}", content=content),
+        FixtureFile(path=f"{_UNITS}/{after}.wants/{BOOT_COUNT}", symlink=f"../{BOOT_COUNT}"),
+    )
+
+
+def _logging_in(session: SessionSpec) -> tuple[FixtureFile, ...]:
+    return (
         FixtureFile(path="/etc/ostci-guest/greeter", mode=0o755, source="greeter.sh"),
         FixtureFile(path="/etc/ostci-guest/session", mode=0o755, source="session.sh"),
         FixtureFile(path="/etc/ostci-guest/user", mode=0o755, source="user.sh"),
@@ -93,8 +128,10 @@ FIXTURE_KNOWN = (
 """Error messages that come of the fixture itself."""
 
 
-def fixture_paths(session: SessionSpec | None = None) -> tuple[str, ...]:
+def fixture_paths(
+    unit: str = "", boot_tries: int = 0, session: SessionSpec | None = None
+) -> tuple[str, ...]:
     """List every path that the fixture adds to a deployment, and the directories it makes."""
-    paths = {entry.path for entry in fixture_of(session)}
+    paths = {entry.path for entry in fixture_of(unit, boot_tries, session)}
     made = {path.rpartition("/")[0] for path in paths}
     return tuple(sorted(paths | (made - {_UNITS})))

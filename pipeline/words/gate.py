@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.words.manifest import Need
+from pipeline.words.suite import FROM_PROMOTED, NO_BASELINE
 from pipeline.words.verdict import Verdict
 
 NOTHING_REQUIRED = "its gate requires no suite, so nothing has tested it"
@@ -50,12 +51,15 @@ def judge(
     messages: Mapping[str, str] | None = None,
     flakes: Flakes = Flakes(),
     baselines: Collection[str] = (),
+    excused: Collection[str] = (),
 ) -> GateResult:
     """Judge a commit by its newest verdicts, suite by suite in the order of the gate.
 
-    Only ``passed`` satisfies a required suite, or ``flaky`` within its budget. A gate that requires
-    nothing lets nothing pass: there would be no recorded pass of it. ``messages`` says in a line
-    why a suite did not pass, or what was excused. ``baselines`` are suites that have one.
+    Only ``passed`` satisfies a required suite, or ``flaky`` within its budget, except that one of
+    ``excused`` may have been skipped: see ``excused_suites``. A gate that requires nothing lets
+    nothing pass, nor does one of which nothing passed: there would be no recorded pass of it.
+    ``messages`` says in a line why a suite did not pass, or what was excused in it. ``baselines``
+    are suites that have one.
     """
     told = messages or {}
     gate = settled(gate, baselines)
@@ -64,14 +68,35 @@ def judge(
     for suite, need in gate.items():
         verdict, message = verdicts.get(suite), told.get(suite, "")
         words = _words(suite, verdict, message)
-        excused = _excused(suite, verdict, message, flakes)
-        if excused:
-            notes.append(excused)
+        noted = _excused(suite, verdict, message, flakes)
+        is_excused = suite in excused and verdict is Verdict.SKIPPED
+        if noted:
+            notes.append(noted)
         elif words:
-            (reasons if need is Need.REQUIRED else notes).append(words)
-    if Need.REQUIRED not in gate.values():
+            (notes if is_excused or need is not Need.REQUIRED else reasons).append(words)
+    required = {suite for suite, need in gate.items() if need is Need.REQUIRED}
+    if not required - {suite for suite in excused if verdicts.get(suite) is Verdict.SKIPPED}:
         reasons.append(NOTHING_REQUIRED)
     return GateResult(passed=not reasons, reasons=tuple(reasons), notes=tuple(notes))
+
+
+def excused_suites(
+    verdicts: Mapping[str, Verdict], causes: Mapping[str, str], *, is_first: bool
+) -> frozenset[str]:
+    """Name the suites that were skipped because nothing was promoted yet that they could start at.
+
+    Only where that still holds (``is_first``: no other commit of this tree was ever promoted), and
+    only by the cause that is recorded for it.
+    """
+    if not is_first:
+        return frozenset()
+    return frozenset(
+        suite
+        for suite, verdict in verdicts.items()
+        if verdict is Verdict.SKIPPED
+        and causes.get(suite) == NO_BASELINE
+        and suite in FROM_PROMOTED
+    )
 
 
 _WORDS = {

@@ -235,6 +235,8 @@ class Target:
     memory: int = 1024 * 1024**2
     processors: int = 2
     kernel_options: tuple[str, ...] = ()
+    boot_tries: int = 0
+    """How often a new tree may fail to boot before the earlier one is booted; 0: for ever."""
     gate: Mapping[str, Need] = field(default_factory=lambda: {"smoke": Need.REQUIRED})
     flaky: Mapping[str, int] = field(default_factory=dict)
     """Suite → how many flaky tests it may have and satisfy the gate; none by default."""

@@ -309,6 +309,7 @@ class TargetKeys(Keys):
     memory: Size = Field(1024**3, ge=64 * 1024**2, description="of the machine, such as 1G")
     processors: int = Field(2, ge=1, le=64, description="of the machine")
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
+    boot_counting: int = Field(0, ge=0, le=99, description="tries that a new tree has to boot")
     gate: Gate = Field({}, description="suite: required, advisory or once-baseline")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
     session: SessionKeys = Field(SessionKeys(), description="log in to it when it is tested")

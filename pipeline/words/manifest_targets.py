@@ -210,6 +210,7 @@ class _Reader:
             kernel_options=tuple(keys.kernel_options)
             if keys.has("kernel_options")
             else below.kernel_options,
+            boot_tries=keys.boot_counting if keys.has("boot_counting") else below.boot_tries,
             gate=_gate(keys.gate) if keys.has("gate") else below.gate,
             flaky=_flaky(keys.gate) if keys.has("gate") else below.flaky,
             passes_to_count=keys.tests.passes_to_count

@@ -8,6 +8,7 @@ from pipeline.words.desktop_entry import App
 from pipeline.words.external import Externals
 from pipeline.words.installed import InstalledTest
 from pipeline.words.manifest import Target
+from pipeline.words.refs import Commit, RefName
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import TestResult
 
@@ -22,6 +23,40 @@ TOO_MANY = 75
 """Its exit code when it had more, and stopped itself and all of them."""
 
 
+FROM_PROMOTED = frozenset({"upgrade", "rollback"})
+"""Suites whose machine starts as what was promoted last, and becomes the commit under test."""
+SWITCH, MEMORY = "switch", "memory"
+NO_BASELINE = "no-baseline"
+"""The cause of a suite's being skipped because nothing else was ever promoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What was promoted before, and its disk."""
+
+    tree: Tree
+    disk: Disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRepository:
+    """A repository that only this suite's guest sees: paths, and what is in it.
+
+    ``refs`` are tree → ref: for what was only tried another than ``buildmaster``. ``path`` has
+    refs, signatures, summary and deltas, ``built_in`` most objects. ``key`` is the public key that
+    all is signed with, ``stranger`` one that nothing is signed with. ``unbootable`` is a tree that
+    cannot boot; the summary that names it is beside, as ``summary.unbootable``.
+    """
+
+    path: str
+    built_in: str
+    key: str
+    stranger: str
+    refs: Mapping[str, RefName]
+    has_delta: bool = False
+    unbootable: Commit | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SuiteParameters:
     """A suite on one commit: where its disk, its evidence and its private directories are.
@@ -30,7 +65,9 @@ class SuiteParameters:
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
     with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
     tests that the suite of that name is to run, ``externals`` likewise, ``apps`` the applications;
-    ``compositor`` is what the tree says of its session.
+    ``compositor`` is what the tree says of its session. ``baseline`` is what a machine of some
+    suites starts as, ``other`` another target's tree that one may become, ``own`` where it finds
+    them. ``sizes`` are bytes that the tree takes.
 
     ``checkpoints`` is the directory of those, empty where every machine is to boot. Of a suite that
     ``is_cold`` the machine starts before its tests are looked at; one that ``leaves_checkpoint``
@@ -61,6 +98,10 @@ class SuiteParameters:
     run: str = ""
     failures: str = ""
     failures_s: float = 0.0
+    baseline: Baseline | None = None
+    other: Tree | None = None
+    own: OwnRepository | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

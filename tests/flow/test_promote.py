@@ -15,6 +15,7 @@ from pipeline.stages.promoting import summary
 from pipeline.words.gate import NOTHING_REQUIRED
 from pipeline.words.manifest import Component, Need, Source, SourceKind
 from pipeline.words.refs import buildmaster_ref, compose_ref
+from pipeline.words.suite import NO_BASELINE
 from pipeline.words.verdict import Verdict
 from tests.shipping import ARCH, OSNAME, PASSED, Shop, manifest, target
 
@@ -101,6 +102,55 @@ def test_a_target_in_a_group_of_its_own_moves_alone(tmp_path: Path) -> None:
     result = shop.promote("20261124.0", (runtime, devel))
     assert result.promoted == {RUNTIME: runtime.commit}
     assert result.held == {DEVEL: "smoke has no verdict yet"}
+
+
+UPGRADE = {"smoke": Need.REQUIRED, "upgrade": Need.REQUIRED}
+NO_UPGRADE = {"smoke": Verdict.PASSED, "upgrade": Verdict.SKIPPED}
+
+
+def test_only_the_first_promotion_of_a_tree_needs_no_upgrade_to_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "work", manifest(target("runtime", gate=UPGRADE)))
+    first = shop.compose("20261124.0", "one", targets=("runtime",))
+    shop.judge("20261124.0", first, NO_UPGRADE)
+    held = "upgrade was skipped: it said skipped"
+    assert shop.promote("20261124.0", first).held == {RUNTIME: held}, "nobody said why"
+    shop.judge("20261124.0", first, NO_UPGRADE, cause=NO_BASELINE)
+    result = shop.promote("20261124.0", first)
+    assert result.promoted == {RUNTIME: first[0].commit}
+    assert result.notes == {RUNTIME: (held,)}
+    assert shop.violations() == []
+
+    # Of a run that was tested before the first one was promoted, and of one forced again.
+    second = shop.compose("20261124.1", "two", targets=("runtime",))
+    shop.judge("20261124.1", second, NO_UPGRADE, cause=NO_BASELINE)
+    assert shop.promote("20261124.1", second).held == {RUNTIME: held}
+    shop.judge("20261124.1", second, {"upgrade": Verdict.PASSED})
+    assert shop.promote("20261124.1", second).promoted == {RUNTIME: second[0].commit}
+    assert shop.violations() == []
+
+
+def test_a_ref_that_was_moved_to_what_was_never_upgraded_to_breaks_the_rule(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path / "work", manifest(target("runtime", gate=UPGRADE)))
+    first = shop.compose("20261124.0", "one", targets=("runtime",))
+    shop.judge("20261124.0", first, NO_UPGRADE, cause=NO_BASELINE)
+    shop.promote("20261124.0", first)
+    second = shop.compose("20261124.1", "two", targets=("runtime",))
+    shop.judge("20261124.1", second, NO_UPGRADE, cause=NO_BASELINE)
+    with shop.ledger.deciding() as sitting:
+        sitting.write(
+            batch=9,
+            run="20261124.1",
+            osname=OSNAME,
+            tree=RUNTIME,
+            commit=second[0].commit,
+            previous=None,
+            state=PromotionState.DONE,
+            gate=UPGRADE,
+        )
+    shop.repo.set_ref(buildmaster_ref(OSNAME, RUNTIME), second[0].commit)
+    assert "no pass is recorded of upgrade" in "\n".join(shop.violations())
 
 
 def test_a_run_without_all_trees_of_a_group_moves_none(shop: Shop) -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The fixture is one list, and what a test subtracts is exactly what a disk gets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.stages.disking.deployment import Deployment, fixture_content, fixture_state, furnish
-from pipeline.words.fixture import FIXTURE, fixture_paths
+from pipeline.words.fixture import BOOT_COUNT, FIXTURE, fixture_of, fixture_paths
 from pipeline.words.refs import Commit, RefName
 
 NOTHING = Deployment(osname="os", ref=RefName("os/compose/x"), commit=Commit("0" * 64), options=())
@@ -34,6 +35,20 @@ def test_a_furnished_deployment_has_the_listed_paths_and_no_others(tmp_path: Pat
     furnish(tmp_path, NOTHING)
     added = {f"/{path.relative_to(tmp_path)}" for path in set(tmp_path.rglob("*")) - before}
     assert added == set(fixture_paths())
+
+
+def test_boots_are_counted_where_a_target_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    furnish(tmp_path, replace(NOTHING, fixture=fixture_of("basic.target", 3)))
+    added = {f"/{path.relative_to(tmp_path)}" for path in set(tmp_path.rglob("*")) - before}
+    assert added == set(fixture_paths("basic.target", 3))
+    unit = (tmp_path / f"etc/systemd/system/{BOOT_COUNT}").read_text()
+    assert "ExecStop=/etc/ostci-guest/boot-count arm 3\n" in unit
+    assert "After=basic.target boot-complete.target" in unit
+    assert (tmp_path / f"etc/systemd/system/basic.target.wants/{BOOT_COUNT}").is_symlink()
+    assert (tmp_path / "etc/ostci-guest/boot-count").stat().st_mode & 0o777 == 0o755
+    assert fixture_of("basic.target", 0) == FIXTURE
 
 
 def test_a_link_of_the_tree_is_replaced_and_not_written_through(tmp_path: Path) -> None:

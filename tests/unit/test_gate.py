@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words.gate import NOTHING_REQUIRED, Flakes, judge, settled
+from pipeline.words.gate import NOTHING_REQUIRED, Flakes, excused_suites, judge, settled
 from pipeline.words.manifest import Need
+from pipeline.words.suite import NO_BASELINE
 from pipeline.words.verdict import Verdict
 
 REQUIRED = {"smoke": Need.REQUIRED}
@@ -117,3 +118,44 @@ def test_a_baseline_requires_nothing_that_was_advisory() -> None:
     gate = {"smoke": Need.ADVISORY}
     result = judge(gate, {"smoke": Verdict.PASSED}, baselines={"smoke"})
     assert result.reasons == (NOTHING_REQUIRED,)
+
+
+TWO = {"smoke": Need.REQUIRED, "upgrade": Need.REQUIRED}
+SKIPPED = {"smoke": Verdict.PASSED, "upgrade": Verdict.SKIPPED}
+
+
+def test_an_upgrade_that_nothing_could_start_is_excused_and_told() -> None:
+    excused = excused_suites(SKIPPED, {"upgrade": NO_BASELINE}, is_first=True)
+    result = judge(TWO, SKIPPED, messages={"upgrade": "no baseline"}, excused=excused)
+    assert (result.passed, result.notes) == (True, ("upgrade was skipped: no baseline",))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "causes", "is_first"),
+    [
+        (SKIPPED, {"upgrade": NO_BASELINE}, False),
+        (SKIPPED, {"upgrade": ""}, True),
+        (SKIPPED, {}, True),
+        ({**SKIPPED, "upgrade": Verdict.FAILED}, {"upgrade": NO_BASELINE}, True),
+        ({**SKIPPED, "upgrade": Verdict.TROUBLE}, {"upgrade": NO_BASELINE}, True),
+        ({"upgrade": Verdict.SKIPPED, "smoke": Verdict.SKIPPED}, {"smoke": NO_BASELINE}, True),
+    ],
+)
+def test_nothing_else_is_excused(
+    verdicts: dict[str, Verdict], causes: dict[str, str], is_first: bool
+) -> None:
+    excused = excused_suites(verdicts, causes, is_first=is_first)
+    assert excused == frozenset()
+    assert not judge(TWO, verdicts, excused=excused).passed
+
+
+def test_a_gate_of_which_nothing_passed_opens_for_nobody() -> None:
+    gate = {"upgrade": Need.REQUIRED}
+    verdicts = {"upgrade": Verdict.SKIPPED}
+    excused = excused_suites(verdicts, {"upgrade": NO_BASELINE}, is_first=True)
+    assert judge(gate, verdicts, excused=excused).reasons == (NOTHING_REQUIRED,)
+
+
+def test_whoever_calls_a_suite_excused_that_failed_is_not_believed() -> None:
+    verdicts = {"smoke": Verdict.FAILED, "upgrade": Verdict.FAILED}
+    assert not judge(TWO, verdicts, excused={"smoke", "upgrade"}).passed

@@ -91,6 +91,7 @@ def test_the_rest_of_a_target_replaces_what_it_extends() -> None:
             "disk-size": "1G",
             "memory": "512M",
             "processors": 1,
+            "boot-counting": 3,
             "gate": {"smoke": "required", "tests": "advisory"},
             "default-target": "basic.target",
             "promotion-group": "slow",
@@ -108,6 +109,7 @@ def test_the_rest_of_a_target_replaces_what_it_extends() -> None:
     )
     runtime, same, other = found.targets
     assert same == Target(**{**vars(runtime), "name": "same"})
+    assert (runtime.boot_tries, other.boot_tries) == (3, 3)
     assert runtime.gate == {"smoke": Need.REQUIRED, "tests": Need.ADVISORY}
     assert other.kernel_options == ("debug",)
     assert other.packages == ("runtime", "devel")

@@ -29,7 +29,7 @@ def read(targets: str) -> Manifest:
 
 
 def greetd(spec: SessionSpec) -> dict[str, dict[str, object]]:
-    [entry] = [one for one in fixture_of(spec) if one.path == "/etc/greetd/config.toml"]
+    [entry] = [one for one in fixture_of("", 0, spec) if one.path == "/etc/greetd/config.toml"]
     return tomllib.loads(entry.content)
 
 
@@ -67,9 +67,9 @@ def test_what_is_wrong_with_it_is_told(session: str, told: str) -> None:
 
 
 def test_a_tree_without_one_gets_the_fixture_as_it_is() -> None:
-    assert fixture_of(None) == FIXTURE
-    assert fixture_paths(None) == fixture_paths()
-    assert fixture_state(fixture_of(None)) == fixture_state()
+    assert fixture_of("", 0, None) == FIXTURE
+    assert fixture_paths(session=None) == fixture_paths()
+    assert fixture_state(fixture_of("", 0, None)) == fixture_state()
 
 
 @pytest.mark.parametrize("spec", [WESTON, TIMED])
@@ -77,15 +77,19 @@ def test_a_furnished_deployment_has_the_listed_paths_and_no_others(
     spec: SessionSpec, tmp_path: Path
 ) -> None:
     what = Deployment(
-        osname="os", ref=RefName("o/x"), commit=Commit("0" * 64), options=(), session=spec
+        osname="os",
+        ref=RefName("o/x"),
+        commit=Commit("0" * 64),
+        options=(),
+        fixture=fixture_of("", 0, spec),
     )
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     before = set(tmp_path.rglob("*"))
     furnish(tmp_path, what)
     added = {f"/{path.relative_to(tmp_path)}" for path in set(tmp_path.rglob("*")) - before}
-    assert added == set(fixture_paths(spec))
-    assert len({one.path for one in fixture_of(spec)}) == len(fixture_of(spec))
-    assert all(one.symlink or fixture_content(one) for one in fixture_of(spec))
+    assert added == set(fixture_paths(session=spec))
+    assert len({one.path for one in fixture_of("", 0, spec)}) == len(fixture_of("", 0, spec))
+    assert all(one.symlink or fixture_content(one) for one in fixture_of("", 0, spec))
 
 
 def test_each_way_to_get_in_is_told_to_the_login_manager() -> None:
@@ -96,10 +100,12 @@ def test_each_way_to_get_in_is_told_to_the_login_manager() -> None:
     }
     assert "initial_session" not in timed
     assert timed["default_session"]["command"] == "/etc/ostci-guest/greeter"
-    [conf] = [one for one in fixture_of(TIMED) if one.path == "/etc/ostci-guest/session.conf"]
+    [conf] = [
+        one for one in fixture_of("", 0, TIMED) if one.path == "/etc/ostci-guest/session.conf"
+    ]
     assert conf.content == "SESSION_USER=ada\nSESSION_NAME=weston\nSESSION_DELAY=7\n"
 
 
 def test_another_session_is_another_disk() -> None:
-    states = [fixture_state(fixture_of(one)) for one in (None, WESTON, TIMED)]
+    states = [fixture_state(fixture_of("", 0, one)) for one in (None, WESTON, TIMED)]
     assert all(states.count(one) == 1 for one in states)

@@ -15,6 +15,12 @@ pytestmark = [pytest.mark.vm, pytest.mark.slow]
 def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
     """A work directory of the Debian sample in which one run has passed."""
     found = Work(DEBIAN, tmp_path_factory.mktemp("debian"))
+    # At the first promotion there is nothing to upgrade from: that holds nothing back, once.
+    text = found.sample.manifest.read_text()
+    gate = "boot-counting: 3\n    gate: {smoke: required, upgrade: required}"
+    text = text.replace("boot-counting: 3", gate, 1)
+    text = text.replace("extend: runtime", "extend: runtime\n    gate: {smoke: required}", 1)
+    found.sample.manifest.write_text(text)
     found.ostci("run")
     yield found
 
@@ -50,3 +56,18 @@ def test_a_component_that_links_another_says_what_of_it_was_used(work: Work) -> 
 def test_nothing_is_rebuilt_when_nothing_changed(work: Work) -> None:
     decisions = work.json("plan")["components"]
     assert {one["decision"] for one in decisions} == {"keep"}
+
+
+@pytest.mark.full
+def test_what_was_promoted_upgrades_falls_back_and_switches(work: Work) -> None:
+    work.push(work.story.change)
+    work.ostci("run")
+    for suite in ("rollback", "switch", "memory"):
+        work.ostci("test", "runtime", "--suite", suite)
+    suites = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
+    found = {one["suite"]: one for one in suites if one["tree"] == "x86_64-runtime"}
+    verdicts = {(name, one["verdict"]) for name, one in found.items()}
+    wanted = ("smoke", "upgrade", "rollback", "switch", "memory")
+    assert verdicts == {(name, "passed") for name in wanted}
+    assert found["memory"]["numbers"]["memory_bytes"] > 0
+    work.check_whole()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.ports.ledger import Ledger, PromotionRow, PromotionState, Sitting, VerdictRow
 from pipeline.ports.ostree import Repo
 from pipeline.stages.promoting.summary import served_refs
-from pipeline.words.gate import Flakes, judge, settled
+from pipeline.words.gate import Flakes, excused_suites, judge, settled
 from pipeline.words.manifest import Need, Target
 from pipeline.words.refs import Commit, RefName, buildmaster_ref, name_of_part
 from pipeline.words.run import place_of
@@ -68,7 +68,7 @@ def decide(
     """
     newest = [sitting.newest(osname, one.tree.name) for one in candidates]
     baselines = {one.tree.name: sitting.baselines(osname, one.tree.name) for one in candidates}
-    against = [_against(sitting, one, baselines[one.tree.name]) for one in candidates]
+    against = [_against(sitting, one, osname, baselines[one.tree.name]) for one in candidates]
     if sitting.kind_of(run) == TRY:
         against = [((TRIED, *reasons), notes) for reasons, notes in against]
     ahead = [row for row in newest if row and row.place > place_of(run)]
@@ -115,17 +115,24 @@ def _is_done(candidate: Candidate, row: PromotionRow | None, run: str) -> bool:
     )
 
 
-def _against(sitting: Sitting, candidate: Candidate, baselines: frozenset[str]) -> _Against:
+def _against(
+    sitting: Sitting, candidate: Candidate, osname: str, baselines: frozenset[str]
+) -> _Against:
     """List what holds a candidate back, and what is only to be told."""
-    rows = sitting.verdicts(candidate.tree.commit)
+    tree = candidate.tree
+    rows = sitting.verdicts(tree.commit)
+    verdicts = {suite: row.verdict for suite, row in rows.items()}
+    causes = {suite: row.cause for suite, row in rows.items()}
+    is_first = not sitting.promoted_others(osname, tree.name, tree.commit)
     result = judge(
         candidate.target.gate,
-        {suite: row.verdict for suite, row in rows.items()},
+        verdicts,
         messages={suite: row.message for suite, row in rows.items()},
         flakes=Flakes(
             seen={suite: row.flaky for suite, row in rows.items()}, budget=candidate.target.flaky
         ),
         baselines=baselines,
+        excused=excused_suites(verdicts, causes, is_first=is_first),
     )
     hindrance = (candidate.hindrance,) if candidate.hindrance else ()
     return (*hindrance, *result.reasons), result.notes
@@ -191,10 +198,11 @@ def why_not(ledger: Ledger, ref: RefName, commit: Commit, *, repo: Repo) -> str:
     mine = [row for row in moved if row.osname == osname]
     if not mine:
         return "no promotion of it is recorded"
-    passed = {row.suite for row in ledger.attempts(commit) if _is_pass(row, mine[0])}
+    attempts = ledger.attempts(commit)
+    passed = {row.suite for row in attempts if _is_pass(row, mine[0])}
     required = {suite for suite, need in mine[0].gate.items() if need is Need.REQUIRED}
-    lacking = sorted(required - passed)
-    if lacking or not required:
+    lacking = sorted(required - passed - _excused(ledger, mine, attempts))
+    if lacking or not required & passed:
         return f"no pass is recorded of {', '.join(lacking) or 'any suite'}"
     return ""
 
@@ -204,6 +212,23 @@ def _is_pass(row: VerdictRow, promotion: PromotionRow) -> bool:
     if row.verdict is Verdict.FLAKY:
         return Flakes(seen={row.suite: row.flaky}, budget=promotion.flaky).allow(row.suite)
     return row.verdict is Verdict.PASSED
+
+
+def _excused(
+    ledger: Ledger, mine: Sequence[PromotionRow], attempts: Sequence[VerdictRow]
+) -> frozenset[str]:
+    """Name the suites that were rightly skipped when a tree was promoted for the first time."""
+    first = min(mine, key=lambda row: row.id)
+    states = (PromotionState.BEGUN, PromotionState.DONE)
+    moved = ledger.promotions(first.tree, states=states)
+    earlier = [
+        row
+        for row in moved
+        if row.id < first.id and row.osname == first.osname and row.commit != first.commit
+    ]
+    skipped = [row for row in attempts if row.verdict is Verdict.SKIPPED]
+    causes = {row.suite: row.cause for row in skipped}
+    return excused_suites(dict.fromkeys(causes, Verdict.SKIPPED), causes, is_first=not earlier)
 
 
 def ref_of(row: PromotionRow) -> RefName:
