@@ -97,17 +97,18 @@ class Burst:
         code, text = self.up.post("change_hook/plain", body, X_Ostci_Signature=f"sha256={sign}")
         assert code == 200, text
 
-    def check(self, made: Sequence[Pushed], *, ordered: bool) -> None:
+    def check(self, made: Sequence[Pushed], *, ordered: bool, attempts: int = 1) -> None:
         """Wait for the end of all, and check that none is lost or doubled and each has its place.
 
-        Not ``ordered``: those of one component are in order, others may come between them.
+        Not ``ordered``: those of one component are in order, others may come between them. Each
+        took so many ``attempts`` at most.
         """
         up = self.up
         began = time.monotonic()
-        up.wait(lambda: len(self._pushes()) >= len(made), "all were seen", within_s=60 + len(made))
-        up.wait_ended(*self._pushes(), within_s=_LONG_S)
+        up.wait(lambda: len(self.pushes()) >= len(made), "all were seen", within_s=60 + len(made))
+        up.wait_ended(*self.pushes(), within_s=_LONG_S)
         up.wait(lambda: up.get("builds?complete=false")["builds"] == [], "all builds are over")
-        pushes = self._pushes()
+        pushes = self.pushes()
         self.tell(pushes, time.monotonic() - began)
         found = [(push.component, push.before, push.after) for push in pushes]
         if ordered:
@@ -115,7 +116,8 @@ class Burst:
         for name in self.names:
             mine = [one for one in made if one[0] == name]
             assert [one for one in found if one[0] == name] == mine
-        assert {(push.state, push.attempts) for push in pushes} == {(PushState.DONE, 1)}
+        assert {push.state for push in pushes} == {PushState.DONE}
+        assert {push.attempts for push in pushes} <= {*range(1, attempts + 1)}
         runs = [push.run for push in pushes]
         assert len(set(runs)) == len(made) and None not in runs
         if self.cheap:
@@ -123,7 +125,8 @@ class Burst:
             snapshots = {str(self.cheap.record(str(run))["snapshot"]) for run in runs}
             assert len(snapshots) == len(made)
 
-    def _pushes(self) -> list[Push]:
+    def pushes(self) -> list[Push]:
+        """List those of the burst, as far as they are recorded."""
         return self.up.ledger.pushes.newest(10_000)[1:]
 
     def tell(self, pushes: Sequence[Push], seconds: float) -> None:

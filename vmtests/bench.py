@@ -6,9 +6,11 @@ Knows nothing of pytest, which is loaded while the guest boots.
 
 import functools
 import gc
+import itertools
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,10 +20,13 @@ from typing import TYPE_CHECKING
 from pipeline.ports.domain import Hypervisor, hypervisor
 from pipeline.ports.log import FileSink, Line, Log, plain_text
 from pipeline.ports.loopback import raise_loopback
+from pipeline.ports.migration import Damaged
+from pipeline.words.boot import State
 from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
+from vmtests.forks import Forks, can_fork, slug
 from vmtests.machine import Machine
 
 if TYPE_CHECKING:
@@ -62,25 +67,46 @@ class Bench:
         self.evidence = Evidence(Path(parameters.evidence), log=self.log)
         self.machine: Machine | None = None
         self.several: Several | None = None
+        """The machine that boots, once one was wanted."""
+        self.current: Machine | None = None
+        """The machine of the test that runs, where it is another one."""
+        self.forks: Forks | None = None
         self._virt: Hypervisor | None = None
+        self._numbers = itertools.count(2)
+        self._has_tried = False
+        self._booting = threading.RLock()
         self._wrong: Exception | None = None
         self._is_decided = False
 
     def start(self) -> None:
         """Start the machine; what goes wrong is told to the test that asks for it."""
-        root = Path(self.parameters.sockets) / "v"
-        uri = self.parameters.machines
+        parameters = self.parameters
+        root = Path(parameters.sockets) / "v"
         try:
             raise_loopback()
-            virt = self.stack.enter_context(hypervisor(uri, root, log=self.log))
+            virt = self.stack.enter_context(hypervisor(parameters.machines, root, log=self.log))
             self._virt = virt
-            machine = Machine(self.parameters, virt, self.evidence, log=self.log)
-            machine.start()
+            if can_fork(parameters):
+                self.forks = Forks(parameters, virt, log=self.log)
+                self.stack.callback(self.forks.close)
+            if self.forks is None or parameters.is_cold:
+                self._start(leaves=parameters.leaves_checkpoint)
+            elif not self.forks.find():
+                self._start(leaves=True)
         except Exception as error:
             self._wrong = error
-            return
+
+    def _start(self, *, leaves: bool = False, name: str = "machine") -> None:
+        """Start the machine that boots; ``leaves``: so that a checkpoint can be made of it."""
+        assert self._virt is not None
+        ram = self.forks.ram() if self.forks is not None and leaves else None
+        machine = Machine(
+            self.parameters, self._virt, self.evidence, log=self.log, name=name, ram=ram
+        )
+        machine.start()
         self.stack.callback(machine.close)
         self.machine = machine
+        self._is_decided = False
 
     def prepare(self) -> None:
         """Do while the guest boots what the end of the suite would have to wait for else."""
@@ -95,7 +121,9 @@ class Bench:
         """
         if self._wrong is not None:
             raise self._wrong
-        assert self.machine is not None, "the machine was not started"
+        if self.machine is None or self.machine.is_spent:
+            self._start(name=f"machine{next(self._numbers)}")
+        assert self.machine is not None
         if not self._is_decided:
             self._is_decided = True
             self.prepare()
@@ -109,18 +137,67 @@ class Bench:
 
         if self._wrong is not None:
             raise self._wrong
-        assert self._virt is not None, "the machine was not started"
-        self.several = Several(self.parameters, self._virt, log=self.log, test=test)
+        origin = self.forks.origin() if self.can_fork() and self.forks is not None else None
+        assert self._virt is not None, "the hypervisor was not opened"
+        into = self.evidence.directory / "tests" / slug(test)
+        self.several = Several(self.parameters, self._virt, into, origin=origin, log=self.log)
         try:
             yield self.several
         finally:
             self.several.close()
             self.several = None
 
+    def can_fork(self) -> bool:
+        """Tell whether tests can have machines of their own, which go on from a checkpoint.
+
+        The first time that there is none, the machine boots and becomes it.
+        """
+        if self._wrong is not None:
+            raise self._wrong
+        if self.forks is None:
+            return False
+        if not self.forks.is_ready and not self._has_tried and not self.forks.find():
+            self._has_tried = True
+            if self.machine is None or self.machine.is_spent:
+                self._start(leaves=True, name=f"machine{next(self._numbers)}")
+            machine = self.booted()
+            self.evidence.final_screenshot(machine.domain)
+            return self.forks.make(machine) and self.forks.find()
+        return self.forks.is_ready
+
+    @contextmanager
+    def fork(self, test: str, *, log: Log | None = None, alias: str = "") -> Iterator[Machine]:
+        """Have a machine for a test for the length of the ``with``; one that boots where it must.
+
+        ``can_fork`` has been asked before. Its evidence is in ``tests/TEST``.
+        """
+        assert self.forks is not None
+        into = self.evidence.directory / "tests" / slug(test)
+        with ExitStack() as stack:
+            try:
+                made = self.forks.machine(into, log=log or self.log, alias=alias)
+                machine = stack.enter_context(made)
+            except Damaged:
+                machine = stack.enter_context(self._instead())
+            yield machine
+
+    @contextmanager
+    def _instead(self) -> Iterator[Machine]:
+        """Have the machine that boots, alone, in the place of a fork."""
+        with self._booting:
+            machine = self.booted()
+            if not machine.is_alive():
+                machine.is_spent = True
+                machine = self.booted()
+            yield machine
+
     def end(self) -> None:
         """End the machine and write down what was found."""
-        if self.machine is not None:
+        if self.machine is not None and not self.machine.is_spent:
             self.evidence.final_screenshot(self.machine.domain)
+            is_well = self.machine.watch.outcome.state is State.PASSED
+            if self.parameters.leaves_checkpoint and is_well and self.forks is not None:
+                self.forks.make(self.machine)
             self.machine.close()
         self.evidence.write("timings.json", self.numbers())
         self.evidence.write("report.json", self.report())

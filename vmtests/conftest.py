@@ -7,7 +7,8 @@ test's, and never counts as the guest's failure.
 """
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -17,6 +18,7 @@ from pipeline.words.refs import Commit
 from pipeline.words.suite import PARAMETERS
 from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import TestResult, Verdict
+from vmtests import failure
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
 from vmtests.evidence import Evidence
@@ -27,7 +29,10 @@ from vmtests.several import Several
 _LONGEST_LOG = 64 * 1024
 
 
+_told = [""]
 _LOGS = pytest.StashKey[ListSink]()
+SECONDS = pytest.StashKey[float]()
+"""What a test took that ran before its turn."""
 
 
 _BROKEN = (Cause.FAILED_UNIT, Cause.CORE_DUMP, Cause.OOM_KILL, Cause.OOPS)
@@ -37,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """See that there are parameters, and tell pytest the marks of suites."""
     if not os.environ.get(PARAMETERS):
         raise pytest.UsageError(f"{PARAMETERS} is not set: ostci test starts suites")
+    config.addinivalue_line("markers", "cold: it wants a machine that was booted, not a fork")
     config.addinivalue_line("markers", "named: its result is named by its parameter alone")
     config.addinivalue_line(
         "markers", "expects(cause, …): what may go wrong in the guest meanwhile"
@@ -53,8 +59,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Nest the log as the tests nest; keep each test's own lines."""
     bench = the_bench()
     sink = item.stash[_LOGS] = ListSink()
-    with bench.log.also(sink), bench.log.step(item.name):
-        return (yield)
+    found: object = None
+    with bench.log.also(sink), suppress(_Red), bench.log.step(_name(item)):
+        found = yield
+        if any(_is_bad(one) for one in bench.results if one.name == _name(item)):
+            raise _Red
+    return found
+
+
+class _Red(Exception):
+    """Ends the step of a test that failed, so that its last line says so."""
+
+
+def _is_bad(result: TestResult) -> bool:
+    return result.verdict in (Verdict.FAILED, Verdict.TROUBLE)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,18 +83,20 @@ def pytest_runtest_makereport(
     report = yield
     bench = the_bench()
     if call.when == "call" or not report.passed:
-        result = _judge(item, call, report)
+        result, lines = _judge(item, call, report)
         name = result.name
         if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
             bench.results = [one for one in bench.results if one.name != name] + [result]
-        _tell(bench, result)
+        _tell(bench, result, lines)
     return report
 
 
 def _judge(
     item: pytest.Item, call: "pytest.CallInfo[None]", report: pytest.TestReport
-) -> TestResult:
+) -> tuple[TestResult, list[str]]:
+    """Make the result of a test, and tell what describes its failure."""
     verdict, cause, message = Verdict.PASSED, "", ""
+    described: list[str] = []  # nothing of what only runs a test of somebody else
     if report.skipped:
         verdict = Verdict.SKIPPED
         message = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
@@ -84,18 +104,23 @@ def _judge(
     elif report.failed and call.excinfo is not None:
         verdict, cause, message = _of_error(call.excinfo.value)
         message = message or call.excinfo.exconly()
+        if item.get_closest_marker("named") is None:
+            described = failure.described(call.excinfo.value, item.path.parent)
+            described = [line for line in described if line != message]
+        if verdict is Verdict.TROUBLE:
+            described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
+    seconds: float = item.stash.get(SECONDS, report.duration)
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
-    log = "\n".join(lines)
-    if verdict in (Verdict.FAILED, Verdict.TROUBLE):
-        log = f"{log}\n{report.longreprtext}"
-    return TestResult(
+    log = "\n".join([*lines, *described])
+    result = TestResult(
         name=_name(item),
         verdict=verdict,
-        seconds=round(report.duration, 3),
+        seconds=round(seconds, 3),
         message=message,
         cause=cause,
         log=log[-_LONGEST_LOG:],
     )
+    return result, described
 
 
 def _name(item: pytest.Item) -> str:
@@ -117,17 +142,18 @@ def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
     return Verdict.TROUBLE, "bug", f"a bug in the test or the harness: {error!r}"
 
 
-def _tell(bench: Bench, result: TestResult) -> None:
+def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
     """Say what failed, with what the guest said last and how to repeat it."""
     if result.verdict is Verdict.SKIPPED:
         bench.log.fact(f"skipped: {result.message}")
-    if result.verdict not in (Verdict.FAILED, Verdict.TROUBLE):
+    if not _is_bad(result):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
-    speaking = bench.several or bench.machine
-    if speaking is not None:
-        for line in speaking.last_words().splitlines():
-            bench.log.detail(line)
+    speaking = bench.several or bench.current or bench.machine
+    words = speaking.last_words() if speaking is not None else ""
+    # Of several tests that fail of one boot, the first shows what it said.
+    failure.tell(described, words if words != _told[-1] else "", bench.log)
+    _told.append(words)
     if bench.parameters.repeat:
         bench.log.fact(f"to repeat just this test: {bench.parameters.repeat}/{result.name}")
 
@@ -138,13 +164,21 @@ def bench() -> Bench:
     return the_bench()
 
 
-@pytest.fixture(scope="session")
-def machine(bench: Bench) -> Machine:
-    """The machine, booted from the commit under test; all tests of a session share it.
+@pytest.fixture
+def machine(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine that runs the commit under test: a fork of its checkpoint, for this test alone.
 
-    It is there also when the boot has failed: the tests say what of.
+    Tests that are marked ``cold`` share one that was booted for them. That one is there also when
+    the boot has failed, and for all tests then: they say what of.
     """
-    return bench.booted()
+    is_cold = request.node.get_closest_marker("cold") is not None
+    if is_cold or not bench.can_fork():
+        yield bench.booted()
+        return
+    with bench.fork(request.node.name) as found:
+        bench.current = found
+        yield found
+        bench.current = None
 
 
 @pytest.fixture
@@ -161,15 +195,28 @@ def watched(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machin
     A test that has to break something says so: ``@pytest.mark.expects(Cause.CORE_DUMP)``.
     """
     mark = request.node.get_closest_marker("expects")
-    causes = [cause for cause in _BROKEN if mark is None or cause not in mark.args]
+    with watching(machine, () if mark is None else mark.args):
+        yield machine
+
+
+@contextmanager
+def watching(machine: Machine, expected: Sequence[Cause] = ()) -> Iterator[None]:
+    """Raise GuestFailed if something breaks within the ``with`` that is not expected."""
+    causes = [cause for cause in _BROKEN if cause not in expected]
     before = machine.symptoms(*causes)
     watch = machine.watch
-    yield machine
+    yield
     # After a reboot all that was seen is new.
     known = before if machine.watch is watch else ()
     found = [one for one in machine.symptoms(*causes) if one not in known]
     if found:
         raise GuestFailed(f"while it ran: {found[0].message}", cause=found[0].cause)
+
+
+@pytest.fixture(scope="session")
+def seed(bench: Bench) -> int:
+    """What lots are drawn with: the same again when a test is reproduced."""
+    return bench.parameters.seed
 
 
 @pytest.fixture(scope="session")

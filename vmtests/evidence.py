@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.ports.domain import Domain
-from pipeline.ports.files import no_space, write_text
+from pipeline.ports.files import no_space, remove_tree, write_text
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
 from pipeline.words.journal import Entry, format_entry
@@ -39,6 +39,15 @@ class Evidence:
         self._zero = time.monotonic()
         self._shown: dict[str, Path] = {}
         self._last: Path | None = None
+
+    def move(self, to: Path) -> None:
+        """Go on in another directory, with all that is here."""
+        remove_tree(to)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        self._shown = {digest: to / path.name for digest, path in self._shown.items()}
+        self._last = to / self._last.name if self._last else None
+        self.directory = self.directory.rename(to)
+        self.journal_raw = to / self.journal_raw.name
 
     def console(self, data: bytes) -> None:
         """Add what a console said; beyond 4 MiB it is dropped, which is said once."""

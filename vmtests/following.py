@@ -5,16 +5,18 @@
 told at once when the guest has panicked, powered off or hung.
 """
 
+import secrets
 import select
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 from pipeline.ports.domain import Domain, Ended, Event, EventKind
 from pipeline.ports.guest import GuestResult, GuestShell, JournalReader
+from pipeline.ports.migration import cpu_seconds
 from pipeline.words.boot import BootWatch
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.journal import Entry, Lines, format_entry
@@ -24,6 +26,9 @@ from vmtests.evidence import Evidence
 T = TypeVar("T")
 _LOOK_S = 0.05
 _SCREEN_S = 5.0
+_IDLE_S = 0.3
+_IDLE_SHARE = 0.15
+"""Of one processor, which a guest without anything to do takes for its clock."""
 _CONSOLE_CHUNK = 1024**2
 _LONGEST_CONSOLE_LINE = 4096
 _MOST_ENTRIES = 20_000
@@ -54,10 +59,17 @@ class Beside(Protocol):
 class Following:
     """One domain from its start to its end; the next boot gets a new one."""
 
-    def __init__(self, domain: Domain, watch: BootWatch, evidence: Evidence) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        watch: BootWatch,
+        evidence: Evidence,
+        before: Iterable[Entry] = (),
+    ) -> None:
+        """``before`` is what the journal of a copy had before it went on as one."""
         self.domain = domain
         self.watch = watch
-        self.entries: deque[Entry] = deque(maxlen=_MOST_ENTRIES)
+        self.entries: deque[Entry] = deque(before, maxlen=_MOST_ENTRIES)
         self.ended: Ended | None = None
         self.beside: Beside | None = None
         self._evidence = evidence
@@ -129,6 +141,25 @@ class Following:
                 raise GuestFailed(f"the guest did not end within {seconds:.0f} s")
             self.pump()
         return self.ended
+
+    def expect_shell(self, root: str) -> None:
+        """Take up the shell of a guest that goes on from a checkpoint."""
+        self._shell.expect(root)
+
+    def wake(self, *, name: str = "") -> None:
+        """Tell a guest that goes on from a checkpoint so, before all else that it is told."""
+        self._shell.wake(name=name, machine_id=secrets.token_hex(16) if name else "")
+
+    def wait_quiet(self, seconds: float) -> None:
+        """Wait until the guest has nothing to do, by the processor time of QEMU; no longer."""
+        pid, until = self.domain.pid, time.monotonic() + seconds
+        while pid is not None and time.monotonic() < until:
+            began, used = time.monotonic(), cpu_seconds(pid)
+            while time.monotonic() - began < _IDLE_S:
+                self.pump()
+            self.give_up_if_lost()
+            if cpu_seconds(pid) - used < _IDLE_SHARE * (time.monotonic() - began):
+                return
 
     def root(self, ready_s: float) -> str:
         """Tell what the guest's shell found mounted as /; raises GuestFailed without a shell."""

@@ -5,6 +5,7 @@ What the journal tells is taken from there: nothing is started in the guest for 
 """
 
 import re
+import time
 from pathlib import Path
 
 from pipeline.ports.domain import Domain
@@ -16,6 +17,8 @@ from pipeline.words.guest_state import (
     parse_coredumpctl,
     parse_status,
 )
+from pipeline.words.journal import Entry
+from pipeline.words.keyboard import keys_of
 from pipeline.words.symptoms import Cause, Symptom
 from vmtests.commands import SHELL_S, Commands
 from vmtests.following import GuestFailed
@@ -104,6 +107,20 @@ class Looks(Commands):
             following = self._running()
             following.give_up_if_lost()
             following.domain.send_keys(keys, hold_ms=hold_ms)
+
+    def send_text(self, text: str) -> None:
+        """Type a text on a US keyboard."""
+        self.send_keys(*keys_of(text))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """List what the journal has told so far, oldest first."""
+        self._catch_up()
+        return tuple(self._following.entries) if self._following is not None else ()
+
+    def mark(self, name: str) -> None:
+        """Note a milestone of the boot; it is among the timings as ``NAME_s``."""
+        domain = self._running().domain
+        self.watch.marks.setdefault(name, time.monotonic() - domain.started)
 
     def symptoms(self, *causes: Cause) -> tuple[Symptom, ...]:
         """List what was seen that a clean boot does not show, of these causes."""

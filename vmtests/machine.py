@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.ports import image
+from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain_xml import Ram
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
@@ -24,7 +25,11 @@ from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.looks import Looks
 from vmtests.network import Network
+from vmtests.origin import Origin, write_seen
 from vmtests.waits import Waits
+
+_QUIET_S = 1.0
+"""How long a guest may take to have nothing to do."""
 
 
 class Machine(Waits, Copies, Looks, Network):
@@ -39,13 +44,18 @@ class Machine(Waits, Copies, Looks, Network):
         log: Log,
         name: str = "machine",
         cards: Sequence[Card] = (),
+        origin: Origin | None = None,
+        ram: Path | None = None,
     ) -> None:
+        """``origin`` is the checkpoint that it begins from, ``ram`` a file for its memory."""
         self.parameters = parameters
         self.name = name
         self.speed = parameters.speed
         self.watch = BootWatch(expected_of(parameters.target, self.speed), time.monotonic())
         self._hypervisor = hypervisor
         self._cards = tuple(cards)
+        self._origin = origin
+        self._ram = ram
         self._evidence = evidence
         self._log = log
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
@@ -53,24 +63,48 @@ class Machine(Waits, Copies, Looks, Network):
         self._following: Following | None = None
         self._programs: dict[str, bool] = {}
         self._said = ""
+        self.is_spent = False
+        """It became a checkpoint, or is of no use to another test."""
+        self.alias = ""
+        """What a copy calls itself, so that another one knows it from itself."""
         self._is_plugged = False
 
     def start(self) -> None:
-        """Boot from the disk's entry: a fresh layer the first time, what is on it after that."""
+        """Boot from the disk's entry: a fresh layer the first time, what is on it after that.
+
+        A machine with an origin goes on from there the first time.
+        """
         with self._log.step("start the machine", about=self.name):
-            scratch = Path(self.parameters.scratch) / "boot"
+            scratch = Path(self.parameters.scratch) / f"{self.name}-boot"
             if self._overlay.exists():
                 boot = image.boot_entry(self._overlay, scratch, log=self._log)
-            else:
-                disk = Path(self.parameters.disk.path)
-                boot = first_boot(disk, into=scratch, log=self._log)
-                image.overlay(disk, self._overlay, log=self._log)
-            domain = self._stack.enter_context(self._hypervisor.start(self._spec(boot)))
-            expected = expected_of(self.parameters.target, self.speed)
-            self.watch = BootWatch(expected, domain.started)
+                self._begin(self._spec(boot), None)
+                return
+            disk = Path(self.parameters.disk.path)
+            boot = first_boot(disk, into=scratch, log=self._log)
+            origin = self._origin
+            image.overlay(origin.checkpoint.disk if origin else disk, self._overlay, log=self._log)
+            spec = self._spec(boot)
+            if origin is not None:
+                ram = Ram(path=origin.checkpoint.ram)
+                spec = replace(spec, cards=(), ram=ram, incoming=origin.checkpoint.state)
+            elif self._ram is not None:
+                spec = replace(spec, ram=Ram(path=self._ram, is_shared=True))
+            self._begin(spec, origin)
+
+    def _begin(self, spec: MachineSpec, origin: Origin | None) -> None:
+        domain = self._stack.enter_context(self._hypervisor.start(spec))
+        if origin is None:
+            self.watch = BootWatch(expected_of(self.parameters.target, self.speed), domain.started)
             self._following = Following(domain, self.watch, self._evidence)
-            self._programs = {}
-            self._is_plugged = False
+        else:
+            self.watch = origin.watch()
+            self._following = Following(domain, self.watch, self._evidence, origin.entries)
+            self._following.expect_shell(origin.root)
+            domain.go_on()
+            self._following.wake(name=self.alias)
+        self._programs = {}
+        self._is_plugged = False
 
     def _spec(self, boot: image.BootEntry) -> MachineSpec:
         target = self.parameters.target
@@ -80,12 +114,13 @@ class Machine(Waits, Copies, Looks, Network):
         return MachineSpec(
             name=self.name,
             boot=replace(boot, options=boot.options + timers),
-            into=Path(self.parameters.sockets),
+            into=Path(self.parameters.sockets) / self.name,
             accelerator=Accelerator(kind=kind, speed=self.speed, words=""),
             disk=self._overlay,
             memory=target.memory,
             processors=target.processors,
             arch=self.parameters.tree.arch,
+            extra_options=("-seed", str(self.parameters.seed)),
             cards=self._cards,
         )
 
@@ -136,6 +171,38 @@ class Machine(Waits, Copies, Looks, Network):
         if self._following is not None:
             self._following.domain.destroy()
         self.close()
+
+    def save(self, state: Path) -> Path:
+        """Write its state to a file and end it; tells the layer with its disk.
+
+        It is a moment at which the guest has nothing to do, where one comes soon, and at which
+        what runs a command has been read from the disk: all that go on from here are spared it.
+        """
+        with self._log.step("checkpoint", about=self.name):
+            following = self._running()
+            self.shell("date >/dev/null")
+            following.wait_quiet(_QUIET_S * self.speed)
+            self.watch.is_leaving = True
+            migration.save(following.domain.monitor, state)
+            self.close()
+            self.is_spent = True
+        return self._overlay
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Tell whether its memory is where a checkpoint has it: not after a reboot."""
+        return self.is_alive() and self._running().domain.spec.ram is not None
+
+    def forget(self) -> None:
+        """Throw away the disk of a machine that has ended."""
+        self._overlay.unlink(missing_ok=True)
+
+    def write_seen(self, path: Path) -> None:
+        """Write down what was seen of this boot, for those that go on from here."""
+        following = self._running()
+        root = following.root(SHELL_S * self.speed)
+        self._catch_up()
+        write_seen(path, self.watch, following.entries, root=root)
 
     def close(self) -> None:
         """End the machine, whatever it is doing, keeping all that it has said."""

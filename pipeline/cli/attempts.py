@@ -2,19 +2,29 @@
 """Run a suite until it is known whose fault a failure is: again, and on what was promoted last.
 
 The evidence of every attempt is kept: the last one's in the suite's directory, the others' in
-``attempt-1`` and ``promoted`` below it.
+``attempt-1`` and so on and ``promoted`` below it. How often a test is repeated, and which failures
+count, is known by whoever has the ledger.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
 from pipeline.stages.test import TestRequest, run_suite
-from pipeline.words.attempts import ELSEWHERE, blamed, failing, merged, repeatable
+from pipeline.words.attempts import (
+    ELSEWHERE,
+    blamed,
+    counted,
+    failing,
+    merged,
+    repeatable,
+    wanted,
+)
 from pipeline.words.errors import Trouble
+from pipeline.words.external import SUITE as EXTERNALS
 from pipeline.words.installed import SUITE
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -22,6 +32,18 @@ from pipeline.words.verdict import SuiteResult, Verdict
 Promoted = Callable[[Tree], tuple[Tree, Disk] | None]
 """Finds the tree of that name that was promoted last, and its disk."""
 FIRST, BASELINE = "attempt-1", "promoted"
+Repeats = Callable[[SuiteResult], Mapping[str, int]]
+"""Tells how often each failed test of a result is repeated, at most, by its history."""
+Judge = Callable[[SuiteResult], SuiteResult]
+"""Says which failures of a result count."""
+
+
+def _once(_result: SuiteResult) -> Mapping[str, int]:
+    return {}
+
+
+def _as_it_is(result: SuiteResult) -> SuiteResult:
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,25 +54,45 @@ class Attempts:
     tmp: Path
     log: Log
     promoted: Promoted
+    repeats: Repeats = _once
+    judge: Judge = _as_it_is
 
     def hear(self, request: TestRequest) -> SuiteResult:
         """Run a suite; one that failed is repeated, and then run on what was promoted last.
 
         Raises as ``run_suite`` where the first attempt does.
         """
-        first = self._run(request)
-        if not repeatable(first):
-            return first
-        self.log.fact(f"{first.suite} failed: once more", about=first.tree)
-        aside = self.tmp / f"{request.tree.name}-{request.suite}"
-        remove_tree(aside)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(request.into, aside)
-        again = self._unless_trouble(replace(request, only=_worth(first)))
-        request.into.mkdir(parents=True, exist_ok=True)
-        shutil.move(aside, request.into / FIRST)
-        result = merged(first, again) if again else first
+        result = self._run(request)
+        if not repeatable(result):
+            return self.judge(result)
+        result = self.judge(self._repeated(request, result))
         return self._compared(request, result) if result.verdict is Verdict.FAILED else result
+
+    def _repeated(self, request: TestRequest, first: SuiteResult) -> SuiteResult:
+        """Repeat what failed until it passes or has failed as often as its history wants."""
+        result = replace(first, tests=tuple(counted(one) for one in first.tests))
+        repeats = self.repeats(first)
+        done = 0
+        while names := wanted(result, repeats, done=done):
+            told = "failed" if done == 0 else "failed again"
+            self.log.fact(f"{first.suite} {told}: once more", about=first.tree)
+            aside = self.tmp / f"{request.tree.name}-{request.suite}"
+            remove_tree(aside)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(request.into, aside)
+            again = self._unless_trouble(replace(request, only=_worth(result, names)))
+            earlier = sorted(aside.glob("attempt-*"))
+            request.into.mkdir(parents=True, exist_ok=True)
+            for path in earlier:
+                shutil.move(path, request.into / path.name)
+            done += 1
+            shutil.move(aside, request.into / f"attempt-{done}")
+            if again is None:
+                break
+            result = merged(result, again)
+        if done == 0:
+            self.log.fact(f"{first.suite} failed as it always does: not repeated", about=first.tree)
+        return result
 
     def _compared(self, request: TestRequest, result: SuiteResult) -> SuiteResult:
         """Run what failed on the tree that was promoted last: it may have been there before."""
@@ -66,7 +108,7 @@ class Attempts:
         self.log.fact(f"{result.suite} failed again: now on {name}", about=result.tree)
         into = request.into / BASELINE
         baseline = self._unless_trouble(
-            replace(request, tree=tree, disk=disk, only=_worth(result), into=into)
+            replace(request, tree=tree, disk=disk, only=_worth(result, failing(result)), into=into)
         )
         judged = blamed(result, baseline, name=name) if baseline else result
         if judged.cause == ELSEWHERE:
@@ -85,6 +127,6 @@ class Attempts:
             return None
 
 
-def _worth(result: SuiteResult) -> tuple[str, ...]:
+def _worth(result: SuiteResult, names: tuple[str, ...]) -> tuple[str, ...]:
     """List the tests that are repeated, empty for all: those of one boot cost no more together."""
-    return failing(result) if result.suite == SUITE else ()
+    return names if result.suite in (SUITE, EXTERNALS) else ()

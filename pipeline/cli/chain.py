@@ -26,11 +26,11 @@ from pipeline.ports.files import lock, write_text
 from pipeline.stages import base as base_stage
 from pipeline.words.alike import told_once
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.gate import GateResult
+from pipeline.words.gate import Flakes, GateResult
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
-from pipeline.words.refs import Revision, buildmaster_ref
+from pipeline.words.refs import Commit, Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
@@ -151,7 +151,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                return _disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
+                return disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
 
         trees = _trees(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
@@ -165,7 +165,8 @@ def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:
     return Disks(disks={**(earlier.disks if earlier else {}), **made})
 
 
-def _disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+def disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+    """Have a tree's disk: the one that is there, or a new one."""
     from pipeline.stages import disk as disk_stage
 
     house, manifest = passage.house, passage.manifest
@@ -200,16 +201,22 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     All trees of the run by default, and all suites that their gates want.
     """
     from pipeline.cli.attempts import Attempts
+    from pipeline.cli.background import judged, known_issues, repeats_of
+    from pipeline.cli.externals import externals_of
+    from pipeline.cli.screens import compare_screens
     from pipeline.stages import test as test_stage
 
     house = passage.house
     with passage.stage("test", *part_of_test(trees, suite)):
         disks = passage.read("disks", Disks, before="disk").disks
+        issues = known_issues(passage)
         attempts = Attempts(
             cache=house.workdir.cache,
             tmp=house.tmp,
             log=house.log,
             promoted=lambda tree: _promoted_disk(passage, tree),
+            repeats=lambda result: repeats_of(passage, result),
+            judge=lambda result: judged(passage, result, issues),
         )
         heard = []
         for tree in _trees(passage, trees):
@@ -225,16 +232,24 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                     machines=house.settings.machines,
                     repo=house.workdir.repo,
                     known_failing=passage.manifest.installed_tests_xfail,
+                    externals=externals_of(passage, target, name),
+                    reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
+                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
+                    compare_screens(passage, result, _promoted_commit(passage, tree.name))
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
                 heard.append(result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
         passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
         raise_several(
-            {f"{one.tree} {one.suite}": error for one in heard if (error := _as_error(one))},
+            {
+                f"{one.tree} {one.suite}": error
+                for one in heard
+                if (error := _as_error(passage, one))
+            },
             "did not pass",
         )
 
@@ -242,24 +257,33 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
     house = passage.house
-    commit = passage.taken_tree(tree.name)
-    if commit is None:
-        commit = house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    commit = _promoted_commit(passage, tree.name)
     if commit is None or commit == tree.commit or not house.repo.has_commit(commit):
         return None
     info = house.repo.info(commit)
     promoted = replace(tree, commit=commit, version=info.metadata.get("version", ""))
     target = target_of(passage.manifest, tree.target)
-    return promoted, _disk_of(passage, promoted, target, house.clients_key(), full=False)
+    return promoted, disk_of(passage, promoted, target, house.clients_key(), full=False)
+
+
+def _promoted_commit(passage: Passage, tree: str) -> Commit | None:
+    taken = passage.taken_tree(tree)
+    ref = buildmaster_ref(passage.manifest.osname, tree)
+    return taken if taken is not None else passage.house.repo.resolve(ref)
 
 
 def hear(passage: Passage, result: SuiteResult) -> None:
     """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
+    from pipeline.cli.background import judged, known_issues
+    from pipeline.cli.screens import compare_screens
+
     with passage.stage("test", *part_of_test([result.tree], result.suite)):
+        result = judged(passage, result, known_issues(passage))
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
-        error = _as_error(result)
+        compare_screens(passage, result, _promoted_commit(passage, result.tree))
+        error = _as_error(passage, result)
         if error is not None:
             raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
 
@@ -299,6 +323,8 @@ def _judged(passage: Passage, tree: Tree) -> GateResult:
         gate,
         {suite: row.verdict for suite, row in rows.items()},
         messages={suite: row.message for suite, row in rows.items()},
+        flakes=Flakes(seen={suite: row.flaky for suite, row in rows.items()}, budget=target.flaky),
+        baselines=passage.house.ledger.tests.baselines(passage.manifest.osname, tree.name),
     )
 
 
@@ -339,9 +365,13 @@ def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
     return Tests(suites=(*kept, *heard))
 
 
-def _as_error(result: SuiteResult) -> Ending | None:
+def _as_error(passage: Passage, result: SuiteResult) -> Ending | None:
     if result.verdict is Verdict.TROUBLE:
         return Trouble(result.message or "the machine was in trouble")
+    target = target_of(passage.manifest, result.tree.partition("-")[2])
+    flakes = Flakes(seen={result.suite: result.flaky}, budget=target.flaky)
+    if result.verdict is Verdict.FLAKY and flakes.allow(result.suite):
+        return None
     if result.verdict in (Verdict.FAILED, Verdict.FLAKY):
         return Failed(result.message or str(result.verdict))
     return None

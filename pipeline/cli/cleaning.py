@@ -3,8 +3,9 @@
 
 Kept are always: runs that were promoted, every tree on a ``buildmaster`` line, every commit on a
 ``compose`` line (its files, too, unless the manifest's ``retention`` gives them up), the newest
-artifact of each component, and the ledger. Runs that did not pass are kept three times as long as
-those that did, and tries no longer than they. Everything removed here can be made again.
+artifact of each component, and the ledger, but for old results of single tests. Runs that did not
+pass are kept three times as long as those that did, and tries no longer than they. Everything
+else that is removed here can be made again.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pipeline.stages.building.schedule import LOCK_PREFIX
 from pipeline.stages.disk import half_made, remove_half_made
 from pipeline.stages.promote import retired_deltas
 from pipeline.words.errors import EXIT_PASSED, BadInput
+from pipeline.words.history import KEPT
 from pipeline.words.published import FOLDER
 from pipeline.words.refs import RefName, name_of_part
 from pipeline.words.run import RunEnding, RunRecord
@@ -90,6 +92,7 @@ def unneeded(house: House, *, keep: int) -> Iterator[Item]:
         yield _files(path, f"sent/{path.name[:12]}…", "sent to be tried more than a week ago")
     yield from _deltas(house)
     yield from _trees(house)
+    yield from _tests(house)
 
 
 def _unlock(house: House) -> None:
@@ -228,6 +231,22 @@ def _trees(house: House) -> Iterator[Item]:
                 size=0,
                 remove=partial(thinning.thin, house, line, policy),
             )
+
+
+def _tests(house: House) -> Iterator[Item]:
+    """Results of single tests, which are many; a suite's verdict stays."""
+    count = house.ledger.tests.prune(dry=True)
+    if count:
+        yield Item(
+            what=f"{count} results of tests in the ledger",
+            why=f"not among the newest {KEPT} of a test, nor of a promoted tree",
+            size=0,
+            remove=partial(_forget, house),
+        )
+
+
+def _forget(house: House) -> None:
+    house.ledger.tests.prune()
 
 
 # Helpers

@@ -6,10 +6,11 @@ The one place that looks whether what a manifest names on this machine is there.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.ports.known_issues import folders, read_known_issues
 from pipeline.words.errors import EXIT_PASSED, BadInput, Problem
 from pipeline.words.findings import did_you_mean, in_text_order
 from pipeline.words.manifest import Manifest
@@ -32,6 +33,9 @@ class Checked:
 def check(path: Path, *, as_json: bool, out: TextIO) -> int:
     """Tell all that is wrong with a manifest, or what is in it; tells the exit code."""
     checked = examine(path)
+    issues = _known_issues(path)
+    if issues:
+        checked = replace(checked, manifest=None, problems=(*checked.problems, *issues))
     if as_json:
         json.dump(_as_json(path, checked), out, indent=2)
         out.write("\n")
@@ -89,6 +93,15 @@ def _read(path: Path) -> str:
         place = f"{path}:{line}:{column}"
         problem = Problem(place=place, message="the text is not UTF-8", hint="save it as UTF-8")
         raise BadInput("not UTF-8", where=str(path), problems=(problem,)) from error
+
+
+def _known_issues(path: Path) -> tuple[Problem, ...]:
+    """Tell what is wrong with known issues, those of the suites and those beside the manifest."""
+    try:
+        read_known_issues(folders(path))
+    except BadInput as error:
+        return error.problems
+    return ()
 
 
 # What the manifest names on this machine

@@ -168,6 +168,19 @@ def _test(parser: Parser) -> None:
     _stage(parser)
 
 
+def _reproduce(parser: Parser) -> None:
+    parser.add_argument("version", metavar="run", help="the run, such as 20261124.0")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="[tree] suite[/test]",
+        help="such as x86_64-runtime smoke/test_no_unit_failed; the tree where there are several",
+    )
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="how often (once)")
+    wait_option(parser)
+    json_option(parser)
+
+
 def _run(parser: Parser) -> None:
     _overrides(parser)
     _force(parser)
@@ -297,6 +310,13 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "boot trees and run suites on them",
         "ostci -C work test x86_64-runtime --suite smoke",
         _test,
+    ),
+    (
+        "reproduce",
+        "reproduce",
+        "repeat a test of a run on the same disk, with the same memory, processors and seed",
+        "ostci -C work reproduce 20261124.0 x86_64-runtime smoke/test_no_unit_failed --times 5",
+        _reproduce,
     ),
     (
         "judge",

@@ -10,6 +10,7 @@ means a look at one repository at once; what it names of a burst is a push of it
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -20,11 +21,12 @@ from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from pipeline.master.book import Book
+from pipeline.master.kept import FILE, KeptHooks
 from pipeline.master.looking import Looked, Looking, Memory, Recorded, Seen, is_news, recall
 from pipeline.master.reconciler import NAME as RECONCILER
 from pipeline.words.errors import Ending
 from pipeline.words.hook import place_of_repository
-from pipeline.words.named import Hooks, Named
+from pipeline.words.named import Named
 from pipeline.words.push import MANIFEST, Via
 from pipeline.words.request import Told
 from pipeline.words.watch import Asked, due_urls, failed
@@ -42,9 +44,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._asked: dict[str, Asked] = {}
         self._poked: set[str] = set()
-        self._hooks = Hooks()
+        self._kept: KeptHooks | None = None
         # A round may take as long as its slowest server: hooks do not wait for it.
-        self._told: dict[tuple[str, str], Told] = {}
         self._lock = defer.DeferredLock()
         self._poking = defer.DeferredLock()
         self._seeing = defer.DeferredLock()
@@ -61,6 +62,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._round_s = float(book.settings.poll)
         self._looking = Looking(book.settings)
         self._book = book
+        if self._kept is None:
+            self._kept = KeptHooks(book.settings.home / FILE)
         yield super().reconfigService(**_pace(book))
 
     @defer.inlineCallbacks
@@ -69,6 +72,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         self._pool, self._hook_pool = (ThreadPool(0, _AT_ONCE, name="watch") for _ in range(2))
         self._pool.start()
         self._hook_pool.start()
+        assert self._kept is not None
+        self._poke((yield self._kept.load()))
         yield super().activate()
         # Chance delays rounds, not the first: pushes may have come while the master was away.
         self.doPoll()
@@ -135,22 +140,28 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             files=[],
         )
 
-    def poke(
-        self, urls: Iterable[str], *, named: Named | None = None, told: Told | None = None
-    ) -> None:
-        """Look soon at the repositories that these addresses are of; others are not ours.
+    @defer.inlineCallbacks
+    def hear(self, urls: Iterable[str], *, named: Named | None, told: Told | None) -> Any:
+        """Keep what a hook says and look soon at the repositories that these addresses are of.
 
-        The push that was ``named``, and what was ``told`` of a merge request, are noted first.
+        Of others, which are not ours, nothing is kept, nor of branches that nobody follows. Ends
+        when the push that was ``named``, and what was ``told`` of a merge request, are on the disk.
         """
-        places = {place_of_repository(url) for url in urls}
-        for place in places:
-            if named is not None:
-                self._hooks.note(place, named, time.monotonic())
-            if told is not None:
-                before = self._told.get((place, told.ref))
-                if before is None or before.when <= told.when:
-                    self._told[place, told.ref] = told
-        self._poke(places)
+        assert self._kept is not None
+        wanted = {place_of_repository(url) for url in urls}
+        seen: Seen = yield self._see()
+        branches: dict[str, set[str]] = defaultdict(set)
+        for url, names in seen.branches.items():
+            branches[place_of_repository(url)] |= names
+        asked = {place_of_repository(url) for url in seen.requests}
+        places = wanted & branches.keys()
+        for place in sorted(places):
+            ours = named if named is not None and named.branch in branches[place] else None
+            self._kept.note(place, named=ours, told=told if place in asked else None)
+        try:
+            yield self._kept.write()
+        finally:
+            self._poke(places)
 
     def _poke(self, places: set[str]) -> None:
         if self._pool is None:
@@ -171,11 +182,12 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         if self._is_over():
             return
         # What is named from here on is of the next look: pushes are in the order of their hooks.
-        until = self._hooks.count
+        assert self._kept is not None
+        until = self._kept.hooks.count
         seen: Seen = yield self._see()
         urls = sorted(seen.branches)
         if places is None:
-            self._hooks.keep([place_of_repository(url) for url in urls])
+            self._kept.hooks.keep([place_of_repository(url) for url in urls])
             urls = list(due_urls(urls, self._asked, time.monotonic()))
             self._asked = {url: one for url, one in self._asked.items() if url in seen.branches}
         else:
@@ -192,13 +204,15 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
             if reconciler is not None:
                 # How long that takes keeps no hook waiting.
                 reconciler.look()
+            yield self._kept.forget()
 
     @defer.inlineCallbacks
     def _record(self, moved: frozenset[str], via: Via, until: int) -> Any:
-        now = time.monotonic()
+        assert self._kept is not None
+        hooks, now = self._kept.hooks, time.monotonic()
         places = {url: place_of_repository(url) for url in sorted(moved)}
-        awaited = {url for url, place in places.items() if self._hooks.is_awaited(place, now)}
-        named = {url: self._hooks.named(place, until) for url, place in places.items()}
+        awaited = {url for url, place in places.items() if hooks.is_awaited(place, now)}
+        named = {url: hooks.named(place, until) for url, place in places.items()}
         record = partial(
             self._looking.record, urls=moved, via=via, named=named, awaited=frozenset(awaited)
         )
@@ -212,7 +226,7 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
                 continue
             done = [push.after for push in found.pushes if push.url == url]
             held = {head.branch: at for head, at in found.held.items() if head.url == url}
-            wait_s = self._hooks.looked(place, done, held, time.monotonic())
+            wait_s = hooks.looked(place, done, held, time.monotonic())
             if wait_s:
                 self._look_later(place, wait_s)
 
@@ -233,7 +247,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     @defer.inlineCallbacks
     def _note_told(self, seen: Seen) -> Any:
         """Note what hooks told of merge requests; tells whether there was anything."""
-        told, self._told = self._told, {}
+        assert self._kept is not None
+        told = self._kept.told()
         notes = [
             (url, one)
             for url in (seen.requests if told else ())
@@ -242,7 +257,8 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         ]
         for line in (yield self._book.ask(partial(self._looking.note_told, notes=notes))):
             log.msg(line)
-        return bool(notes)
+        self._kept.passed(told)
+        return bool(told)
 
     @defer.inlineCallbacks
     def _ask(self, pool: ThreadPool | None, urls: Iterable[str], seen: Seen) -> Any:

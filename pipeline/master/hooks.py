@@ -26,7 +26,7 @@ def dialect(kind: str, secret: str) -> dict[str, Any]:
 
 
 class Hint(BaseHookHandler):
-    """Check the signature, then have the change source look; never makes a change itself."""
+    """Check the signature, then have the change source keep it and look; makes no change."""
 
     def getChanges(self, request: server.Request) -> Any:  # noqa: N802
         """Answer a hook; what is wrong with it is raised as ValueError, which is told as 400."""
@@ -47,9 +47,12 @@ class Hint(BaseHookHandler):
         except BadInput as error:
             raise ValueError(str(error)) from error
         source = self.master.change_svc.namedServices.get(SOURCE)
-        if source is not None:
-            source.poke(urls_of(found), named=named_of(found), told=told_of(kind, found))
-        return defer.succeed(([], None))
+        nothing: tuple[list[Any], None] = ([], None)
+        if source is None:
+            return defer.succeed(nothing)
+        # Answered when it is on the disk: a master that is killed then still knows of it.
+        kept = source.hear(urls_of(found), named=named_of(found), told=told_of(kind, found))
+        return kept.addCallback(lambda _: nothing)
 
 
 class BoundedRequest(server.Request):

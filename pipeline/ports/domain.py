@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.ports import domain_root, image
+from pipeline.ports import domain_root, image, migration
 from pipeline.ports.domain_root import libvirt, reap
 from pipeline.ports.domain_xml import Card, Console, Files, Layer, MachineSpec, card_xml, domain_xml
 from pipeline.ports.files import write_bytes
@@ -186,6 +186,24 @@ class Domain:
         for chord in keys:
             codes = [{"type": "qcode", "data": code} for code in chord.split("-")]
             self.monitor.execute("send-key", keys=codes, hold_time=hold_ms)
+
+    def go_on(self) -> None:
+        """Let a machine run that has an ``incoming`` state: ``start`` leaves that to its caller.
+
+        Who is connected to its sockets before is so, for the guest, ever since. Raises Damaged.
+        """
+        if self.spec.incoming is not None:
+            migration.load(self.monitor, self.spec.incoming)
+        self.started = time.monotonic()
+        try:
+            self._virt.resume()
+        except libvirt.libvirtError as error:
+            raise _trouble(error, self.name) from error
+
+    @property
+    def pid(self) -> int | None:
+        """The process of QEMU, as libvirt wrote it down."""
+        return domain_root.pid_of(self._staging.parent, self.name)
 
     def plug(self, card: Card) -> None:
         """Give the running machine a network card; raises Trouble where it has no free slot."""
@@ -386,8 +404,8 @@ class Hypervisor:
                     on_event=domain._on_qmp,
                 )
             )
-            domain.started = time.monotonic()
-            domain._virt.resume()
+            if domain.spec.incoming is None:
+                domain.go_on()
         except libvirt.libvirtError as error:
             raise _trouble(error, domain.name) from error
 

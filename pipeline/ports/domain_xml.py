@@ -22,6 +22,8 @@ _WITH_KEYBOARD = frozenset({"x86_64"})
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MACHINES = {"x86_64": "q35"}
 DISK_SERIAL = "ostci"
+_RAM = "ostci-ram"
+_WITH_GENERATION = frozenset({"x86_64"})
 HOST_ADDRESS = "10.0.2.2"
 GUEST_ADDRESS = "10.0.2.15/24"
 """What QEMU's user network takes them for: https://www.qemu.org/docs/master/system/devices/net.html"""
@@ -46,12 +48,26 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ram:
+    """Memory of which a checkpoint can be taken, or which came of one.
+
+    Shared, what the guest writes goes into the file at ``path``; else into pages of its own, over
+    the file that stays as it is. Without a file it is like the memory of any machine.
+    """
+
+    path: Path | None = None
+    is_shared: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class MachineSpec:
     """A machine to start.
 
     ``disk`` is a writable layer (qcow2) that nobody else uses; ``into`` a directory for sockets and
     ``console.txt``, with a short path. ``memory`` is in bytes. ``extra_options`` go to QEMU as
-    they are. A card costs a boot the loading of its module, so that there is none by default;
+    they are. A machine with ``incoming`` begins in the state that this file has, not with its
+    firmware: it needs the same hardware as the one of which that was saved. A card costs a boot the
+    loading of its module, so that there is none by default;
     libvirt leaves one slot free, into which one can be plugged while it runs.
     """
 
@@ -65,6 +81,8 @@ class MachineSpec:
     arch: str = "x86_64"
     console: Console = Console.FILE
     cards: tuple[Card, ...] = ()
+    ram: Ram | None = None
+    incoming: Path | None = None
     extra_options: tuple[str, ...] = ()
 
     @property
@@ -218,5 +236,26 @@ def _options(root: ET.Element, spec: MachineSpec, files: Files) -> None:
     line = ET.SubElement(root, f"{{{_QEMU}}}commandline")
     qmp = f"unix:{str(files.qmp_socket).replace(',', ',,')},server=on,wait=off"
     # With -no-reboot a reset is told as the end it is, before a firmware runs once more.
-    for word in ("-qmp", qmp, "-no-reboot", *spec.extra_options):
+    for word in ("-qmp", qmp, "-no-reboot", *_checkpointed(spec), *spec.extra_options):
         ET.SubElement(line, f"{{{_QEMU}}}arg", value=word)
+
+
+def _checkpointed(spec: MachineSpec) -> list[str]:
+    """Write what a checkpoint needs: memory that is a file, and a word to the kernel of a copy.
+
+    By the device vmgenid a kernel learns that it goes on as a copy, and makes its random numbers
+    anew: https://www.qemu.org/docs/master/specs/vmgenid.html
+    """
+    incoming = ["-incoming", "defer"] if spec.incoming is not None else []
+    if spec.ram is None:
+        return incoming
+    backend = f"memory-backend-ram,id={_RAM},size={spec.memory}"
+    if spec.ram.path is not None:
+        shared = "on" if spec.ram.is_shared else "off"
+        path = str(spec.ram.path).replace(",", ",,")
+        backend = f"memory-backend-file,id={_RAM},mem-path={path},share={shared},size={spec.memory}"
+    # Of two machine options of a name the last one counts; libvirt's own memory is never touched.
+    words = ["-object", backend, "-machine", f"memory-backend={_RAM}"]
+    if spec.arch in _WITH_GENERATION:
+        words += ["-device", "vmgenid,guid=auto"]
+    return [*words, *incoming]

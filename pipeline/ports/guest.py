@@ -10,6 +10,7 @@ import base64
 import binascii
 import os
 import re
+import secrets
 import select
 import shlex
 import socket
@@ -32,6 +33,8 @@ _MOST_GARBAGE = 64 * 1024
 _DONE = re.compile(rb"done (\d{1,9}) (\d{1,3}) (\S+) (\S+)")
 _READY = re.compile(rb"ready \d+ (\S{1,4096})")
 _GRACE_S = 5.0
+_ODD = re.compile(rb"[^ -\[\]-~]")
+_ESCAPED = {b"\n": b"\\n", b"\t": b"\\t", b"\\": b"\\\\"}
 
 
 class _Wire:
@@ -173,6 +176,7 @@ class GuestShell:
         self._result: GuestResult | None = None
         self._lost = ""
         self._garbage = 0
+        self._may_repeat = False
         self.is_ready = False
         """The guest has said that it takes scripts."""
         self.root = ""
@@ -206,11 +210,30 @@ class GuestShell:
         """
         self._last_id += 1
         self._result, self._lost = None, ""
-        encoded = base64.b64encode(script.encode() or b"\n").decode()
-        size = f" {len(data)}" if data else ""
-        line = f"run {self._last_id} {max(1, round(seconds))} {encoded}{size}\n"
+        if data:
+            self._to_send += f"data {self._last_id} {len(data)}\n".encode() + data
+        line = f"run {self._last_id} {max(1, round(seconds))} {_for_printf(script)}\n"
         # A script of which a part is sent has to be sent whole, or both become garbage.
-        self._to_send += line.encode() + data
+        self._to_send += line.encode()
+        self._wire.send(self._to_send)
+
+    def expect(self, root: str) -> None:
+        """Take up a shell that waits for a script already, as in a copy of a machine.
+
+        It may say once more that it is ready, when it noticed that its host is another one.
+        """
+        self.is_ready, self._may_repeat, self.root = True, True, root
+
+    def wake(self, *, name: str = "", machine_id: str = "") -> None:
+        """Tell a guest that goes on from a checkpoint what time it is; it does not answer.
+
+        With a name it becomes another machine than the one it is a copy of.
+        """
+        self._last_id += 1
+        # What is sent next comes after it; half a second is what a guest takes to get so far.
+        now, seed = round(time.time() + 0.5), secrets.token_hex(32)
+        self._to_send += f"wake {self._last_id} {now} {seed} {name} {machine_id}".rstrip().encode()
+        self._to_send += b"\n"
         self._wire.send(self._to_send)
 
     def poll(self) -> GuestResult | None:
@@ -258,7 +281,9 @@ class GuestShell:
     def _take(self, line: bytes) -> None:
         ready = _READY.fullmatch(line.rstrip(b"\r"))
         if ready is not None:
-            if self._last_id and self._result is None and self.is_ready:
+            if self._may_repeat:
+                self._may_repeat = False
+            elif self._last_id and self._result is None and self.is_ready:
                 self._lost = "the guest's shell was started anew and lost the script"
             self.is_ready = True
             self.root = "" if ready[1] == b"-" else ready[1].decode("utf-8", "backslashreplace")
@@ -287,3 +312,15 @@ def _decoded(word: bytes) -> bytes | None:
 def script_of(argv: Sequence[str | os.PathLike[str]]) -> str:
     """Write a command as a script that becomes it."""
     return f"exec {shlex.join(os.fspath(word) for word in argv)}\n"
+
+
+def _for_printf(script: str) -> str:
+    """Write a text as printf's %b reads it, in one line and in plain ASCII."""
+    text = _ODD.sub(lambda found: _escaped(found[0]), script.encode() or b"\n").decode()
+    # Blanks at either end of a line are lost when a shell reads it.
+    text = f"\\0040{text[1:]}" if text.startswith(" ") else text
+    return f"{text[:-1]}\\0040" if text.endswith(" ") else text
+
+
+def _escaped(byte: bytes) -> bytes:
+    return _ESCAPED.get(byte) or b"\\0%03o" % byte[0]

@@ -17,7 +17,16 @@ from pipeline.ports.log import Log
 from pipeline.words import cpio, elf
 from pipeline.words.errors import Failed
 
-MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "virtio_console", "ext4")
+MODULES = (
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "virtio_console",
+    # What ext4 sums up its metadata with; modules.dep does not say so.
+    "crc32c_generic",
+    "ext4",
+)
 """Modules to find a root with, and the console's; what a kernel has built in is not asked for."""
 
 _PROGRAM = "usr/bin/busybox"

@@ -27,6 +27,7 @@ from pipeline.ports.ledger_sitting import (
     promotion_rows,
     verdict_row,
 )
+from pipeline.ports.ledger_tests import TestLedger, record_tests
 from pipeline.ports.ledger_tickets import TicketLedger
 from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.refs import Commit
@@ -58,6 +59,11 @@ class Ledger:
     def requests(self) -> RequestLedger:
         """What is known of merge requests, and the tries of them."""
         return RequestLedger(self._database)
+
+    @property
+    def tests(self) -> TestLedger:
+        """What each test of a suite came to."""
+        return TestLedger(self._database)
 
     @property
     def tickets(self) -> TicketLedger:
@@ -140,8 +146,10 @@ class Ledger:
                 "seconds": result.seconds,
                 "evidence": result.evidence,
                 "recorded": time.time(),
+                "flaky": result.flaky,
             }
             connection.execute(insert(table).values(row))
+            record_tests(connection, version, result, attempt)
             return attempt
 
     @contextmanager

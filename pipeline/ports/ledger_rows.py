@@ -54,6 +54,8 @@ class VerdictRow:
     seconds: float
     evidence: str
     recorded: float
+    flaky: int = 0
+    """How many of its tests passed and failed, and count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class PromotionRow:
     previous: Commit | None
     state: PromotionState
     gate: Mapping[str, Need]
+    flaky: Mapping[str, int]
+    """The budgets of flaky tests that it was judged by."""
     reason: str
     began: float
     ended: float | None

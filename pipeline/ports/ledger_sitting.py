@@ -32,6 +32,10 @@ class Sitting:
         rows = promotion_rows(self._connection, tree=tree, osname=osname, states=states, limit=1)
         return rows[0] if rows else None
 
+    def baselines(self, osname: str, tree: str) -> frozenset[str]:
+        """List the suites that have passed on a commit which a tree was promoted to."""
+        return passed_on_promoted(self._connection, osname, tree)
+
     def kind_of(self, run: str) -> str:
         """Tell the kind of a run: nothing for one of a push or by hand, else ``try``."""
         question = select(tables.run.c.kind).where(tables.run.c.version == run)
@@ -53,6 +57,7 @@ class Sitting:
         previous: Commit | None,
         state: PromotionState,
         gate: Mapping[str, Need],
+        flaky: Mapping[str, int] | None = None,
         reason: str = "",
     ) -> None:
         """Write one target's row of a batch."""
@@ -66,7 +71,7 @@ class Sitting:
             "commit": commit,
             "previous": previous,
             "state": state,
-            "gate": json.dumps(dict(gate), sort_keys=True),
+            "gate": json.dumps(_gate_text(gate, flaky or {}), sort_keys=True),
             "reason": reason,
             "began": now,
             "ended": None if state is PromotionState.BEGUN else now,
@@ -75,10 +80,11 @@ class Sitting:
         self._connection.execute(insert(tables.promotion).values(row))
 
     def settle(self, rows: Iterable[PromotionRow], state: PromotionState, reason: str = "") -> None:
-        """Give rows that were begun their ending."""
+        """Give rows that were begun their ending; without a reason, theirs stays."""
         table = tables.promotion
         chosen = table.c.id.in_([row.id for row in rows])
-        values = {"state": state, "reason": reason, "ended": time.time()}
+        values: dict[str, Any] = {"state": state, "ended": time.time()}
+        values |= {"reason": reason} if reason else {}
         self._connection.execute(update(table).where(chosen).values(values))
 
 
@@ -112,6 +118,20 @@ def newest_verdicts(connection: Connection, commit: Commit) -> dict[str, Verdict
     question = select(table).where(table.c.commit == commit).order_by(table.c.attempt)
     rows = map(verdict_row, connection.execute(question))
     return {row.suite: row for row in rows}
+
+
+def passed_on_promoted(connection: Connection, osname: str, tree: str) -> frozenset[str]:
+    """List the suites that have passed on a commit which a tree was promoted to."""
+    verdict, moved = tables.verdict, tables.promotion
+    question = (
+        select(verdict.c.suite)
+        .distinct()
+        .join(moved, moved.c.commit == verdict.c.commit)
+        .where(verdict.c.verdict == Verdict.PASSED, verdict.c.tree == tree)
+        .where(moved.c.state == PromotionState.DONE)
+        .where(moved.c.osname == osname, moved.c.tree == tree)
+    )
+    return frozenset(row.suite for row in connection.execute(question))
 
 
 def verdict_row(row: Any) -> VerdictRow:
@@ -151,6 +171,22 @@ def newest_promotions(connection: Connection) -> list[PromotionRow]:
 
 
 def _promotion_row(row: Any) -> PromotionRow:
-    values = {name: getattr(row, name) for name in PromotionRow.__dataclass_fields__}
-    gate = {suite: Need(need) for suite, need in json.loads(row.gate).items()}
-    return PromotionRow(**{**values, "gate": gate, "state": PromotionState(row.state)})
+    names = [name for name in PromotionRow.__dataclass_fields__ if name != "flaky"]
+    values = {name: getattr(row, name) for name in names}
+    gate, flaky = {}, {}
+    for suite, told in json.loads(row.gate).items():
+        # A word alone, where there is no budget and as older versions wrote it.
+        need = told if isinstance(told, str) else told["need"]
+        gate[suite] = Need(need)
+        if not isinstance(told, str):
+            flaky[suite] = int(told["flaky"])
+    return PromotionRow(
+        **{**values, "gate": gate, "flaky": flaky, "state": PromotionState(row.state)}
+    )
+
+
+def _gate_text(gate: Mapping[str, Need], flaky: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        suite: {"need": need, "flaky": flaky[suite]} if flaky.get(suite) else need
+        for suite, need in gate.items()
+    }

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a database that says so is not looked at any further."""
 
 metadata = MetaData(
@@ -101,7 +101,31 @@ verdict = Table(
     Column("seconds", Double, nullable=False),
     Column("evidence", Text, nullable=False),
     Column("recorded", Double, nullable=False),
+    Column("flaky", Integer, nullable=False, server_default="0"),
     UniqueConstraint("commit", "suite", "attempt"),
+)
+
+test = Table(
+    "test",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("commit", String(64), nullable=False),
+    Column("suite", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    _run_column(),
+    Column("tree", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("is_new", Boolean, nullable=False),
+    Column("known", Text, nullable=False),
+    Column("recorded", Double, nullable=False),
+    Index(None, "tree", "suite", "name"),
+    Index(None, "commit", "suite"),
 )
 
 promotion = Table(

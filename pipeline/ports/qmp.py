@@ -81,6 +81,21 @@ class Monitor:
         except (QMPError, EOFError, OSError) as error:
             raise self._is_gone(command) from error
 
+    def send_file(self, name: str, handle: int) -> None:
+        """Give QEMU an open file, which its commands then know as ``fd:NAME``; raises Trouble."""
+
+        async def give() -> None:
+            # It goes out with the next bytes that are written, which is the command.
+            self._client.send_fd_scm(handle)
+            await self._client.execute("getfd", {"fdname": name})
+
+        try:
+            self._wait(give(), COMMAND_S)
+        except ExecuteError as error:
+            raise Trouble(f"QEMU took no file: {error}", where=self.name) from error
+        except (QMPError, EOFError, OSError, LateError) as error:
+            raise self._is_gone("take a file") from error
+
     def screendump(self, path: Path, *, deadline_s: float = COMMAND_S) -> None:
         """Let QEMU write what its screen shows as PNG, with the rights that QEMU has."""
         self.execute("screendump", filename=str(path), format="png", deadline_s=deadline_s)

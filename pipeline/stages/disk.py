@@ -35,6 +35,7 @@ from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, 
 from pipeline.stages.disking.silent import silent_units
 from pipeline.words.disk_change import Unfit
 from pipeline.words.errors import Ending, Interrupted
+from pipeline.words.fixture import fixture_of
 from pipeline.words.manifest import Target
 from pipeline.words.records import to_json
 from pipeline.words.refs import Commit, RefName
@@ -203,7 +204,7 @@ def _spec(request: DiskRequest) -> str:
         "size": request.target.disk_size,
         "options": what.options,
         "settings": {path: (mode, text.hex()) for path, (mode, text) in settings(what).items()},
-        "fixture": fixture_state(),
+        "fixture": fixture_state(fixture_of(what.session)),
     }
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
@@ -224,6 +225,7 @@ def _deployment(request: DiskRequest) -> Deployment:
             *request.target.kernel_options,
         ),
         remote=Remote(name=request.osname, url=request.url, key=request.key),
+        session=request.target.session,
     )
 
 

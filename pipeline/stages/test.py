@@ -9,11 +9,13 @@ is a bug of ours, or this machine's trouble.
 import difflib
 import os
 import pickle
+import re
+import secrets
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -24,9 +26,12 @@ from pipeline.ports.domain import confined
 from pipeline.ports.files import remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
+from pipeline.stages.testing import desktop
 from pipeline.words.boot import expected_of
 from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.external import SUITE as EXTERNALS
+from pipeline.words.external import Externals, wanted
 from pipeline.words.installed import (
     LARGEST,
     PLACE,
@@ -47,7 +52,7 @@ from pipeline.words.suite import (
 )
 from pipeline.words.symptoms import Known
 from pipeline.words.tree import Disk, Tree
-from pipeline.words.verdict import SuiteResult, Verdict, suite_verdict
+from pipeline.words.verdict import Ran, SuiteResult, Verdict, suite_verdict
 
 _BESIDES_S = 60.0
 """What tests may take on a host with KVM, besides the boot."""
@@ -57,6 +62,8 @@ _ROOM = 64 * 1024**2
 """Bytes: more than all bytecode of a suite."""
 _TESTS_DECIDED = (0, 1)
 _KILLED_CHILD = 137
+_KINDS = {SUITE: "installed", EXTERNALS: "external"}
+_COLD = re.compile(r"^pytestmark\b.*\bcold\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +74,10 @@ class TestRequest:
     which ``/TEST`` can be added. ``suites`` is a folder of suites instead of the installed ones.
     ``repo`` has the tree, of which the suite ``installed`` reads what tests there are;
     ``known_failing`` are those that the manifest says fail, as paths in the tree. ``only`` are
-    those to be run, of all. A suite that does not end within ``deadline_s`` seconds is stopped; 0
-    is what its target, its tests and this host's speed give it.
+    those to be run, of all. ``forks`` lets tests go on from a checkpoint, where they do not ask for
+    a boot of their own; ``leaves_checkpoint`` has this suite make one, for those that come after.
+    A suite that does not end within ``deadline_s`` seconds is stopped; 0 is what its target, its
+    tests and this host's speed give it.
     """
 
     run: str
@@ -83,6 +92,14 @@ class TestRequest:
     repo: Path | None = None
     known_failing: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    externals: tuple[Externals, ...] = ()
+    """What the components of the target bring, for the suite of that name."""
+    seed: int | None = None
+    """None draws one."""
+    reproduce: str = ""
+    """The command, but for suite and test, that repeats a test as it was."""
+    forks: bool = True
+    leaves_checkpoint: bool = False
     deadline_s: float = 0.0
 
     __test__ = False
@@ -100,6 +117,20 @@ def suites(folder: Path | None = None) -> tuple[str, ...]:
     """List the suites that are there."""
     folder = folder or suites_path()
     return tuple(sorted({path.parent.name for path in folder.glob("*/test_*.py")}))
+
+
+def checkpoints(cache: Path) -> Path:
+    """Name the directory of checkpoints in a cache."""
+    return cache.resolve() / "checkpoints"
+
+
+def is_cold(folder: Path) -> bool:
+    """Tell whether all of a suite wants machines that were booted: each of its files says so.
+
+    It only decides what is started before pytest, which goes by the marks themselves.
+    """
+    files = [path.read_text(errors="replace") for path in folder.glob("test_*.py")]
+    return all(_COLD.search(text) is not None for text in files)
 
 
 def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> SuiteResult:
@@ -123,13 +154,20 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
     ConsoleLines(smoke.required_console, smoke.forbidden_console)
     started = time.monotonic()
     installed = _installed(request, test, log) if suite == SUITE else ()
+    brought = _externals(request, test) if suite == EXTERNALS else ()
     _empty(request.into)
-    if suite == SUITE and not installed:
+    if suite in (SUITE, EXTERNALS) and not installed and not brought:
         return replace(
             _nothing_yet(request),
             verdict=Verdict.SKIPPED,
-            message=f"{request.tree.name} has no installed tests",
+            message=f"{request.tree.name} has no {_KINDS[suite]} tests",
         )
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    found: desktop.Desktop | None = None
+    if suite in desktop.SUITES:
+        found, why = _desktop(request, suite, test, log)
+        if why:
+            return replace(_nothing_yet(request), verdict=Verdict.SKIPPED, message=why)
     chosen = accelerator.choose(log=log)
     expected = expected_of(request.target, chosen.speed)
     cache.mkdir(parents=True, exist_ok=True)
@@ -146,21 +184,70 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
             sockets=str(sockets),
             scratch=str(scratch),
             evidence=str(request.into),
-            repeat=request.repeat or f"ostci test {request.tree.name} --suite {suite}",
+            repeat=_repeat(request, suite),
             installed=installed,
+            externals=brought,
+            seed=seed,
+            checkpoints=str(checkpoints(cache)) if request.forks else "",
+            is_cold=is_cold(folder / suite),
+            leaves_checkpoint=request.leaves_checkpoint,
+            apps=found.apps if found else (),
+            compositor=found.compositor if found else None,
         )
-        besides_s = _BESIDES_S + TIMEOUT_S * len(installed)
+        besides_s = _BESIDES_S + TIMEOUT_S * len(installed) + _longest(brought, request.target)
+        if found is not None and request.target.session is not None:
+            besides_s += found.seconds(request.target.session)
         deadline_s = expected.deadline_s + expected.settle_s + besides_s * chosen.speed
         deadline_s = request.deadline_s or deadline_s
         bytecode = cache.resolve() / "bytecode"
-        only = "" if installed else test
+        only = "" if installed or brought or (found and found.apps) else test
         code = _run_pytest(parameters, folder, only, deadline_s, bytecode=bytecode, log=log)
     try:
         result = _result(request, code, deadline_s)
     except RuntimeError:
         remove_tree(bytecode)  # whatever it was, it must not be the same for ever
         raise
-    return replace(result, seconds=round(time.monotonic() - started, 3))
+    ran = Ran(
+        memory=request.target.memory,
+        processors=request.target.processors,
+        seed=seed,
+        accelerator=chosen.kind,
+        disk=request.disk.path,
+    )
+    return replace(result, seconds=round(time.monotonic() - started, 3), ran=ran)
+
+
+def _repeat(request: TestRequest, suite: str) -> str:
+    if request.reproduce:
+        return f"{request.reproduce} {suite}"
+    return request.repeat or f"ostci test {request.tree.name} --suite {suite}"
+
+
+def _externals(request: TestRequest, only: str) -> tuple[Externals, ...]:
+    """Choose the external tests for the target, of all or of what was named; raises BadInput."""
+    found = wanted(request.externals, target=request.target.name, only=only)
+    if only and not found:
+        names = [test.name for one in request.externals for test in one.tests]
+        near = difflib.get_close_matches(only, names, 1)
+        hint = f"did you mean {EXTERNALS}/{near[0]}?" if near else f"there are {len(names)}"
+        raise BadInput(f"{request.tree.name} has no external test {only}", hint=hint)
+    if not request.only:
+        return found
+    some = (
+        replace(one, tests=tuple(test for test in one.tests if test.name in request.only))
+        for one in found
+    )
+    return tuple(one for one in some if one.tests)
+
+
+def _longest(externals: Sequence[Externals], target: Target) -> float:
+    """Tell how many seconds with KVM the tests of components may take, their reboots too."""
+    boot_s = target.smoke.deadline_s + _BESIDES_S
+    return sum(
+        (test.timeout_s + _BESIDES_S) * (test.reboots + 1) + boot_s * test.reboots
+        for one in externals
+        for test in one.tests
+    )
 
 
 def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest, ...]:
@@ -186,6 +273,25 @@ def _installed(request: TestRequest, only: str, log: Log) -> tuple[InstalledTest
         )
         for name in chosen
     )
+
+
+def _desktop(
+    request: TestRequest, suite: str, only: str, log: Log
+) -> tuple[desktop.Desktop | None, str]:
+    """Look what the tree has for a session, or tell why there is nothing to test."""
+    spec = request.target.session
+    if spec is None:
+        return None, f"{request.tree.name} has no graphical session"
+    if request.repo is None:
+        raise ValueError("the suites of a session need the repository that has the tree")
+    repo = Repo(request.repo, log=log)
+    found = desktop.desktop_of(repo, request.tree.commit, spec, suite=suite, only=only)
+    if suite == desktop.APPS and not found.apps:
+        return None, f"{request.tree.name} has no applications"
+    if request.only:
+        apps = tuple(app for app in found.apps if app.name in request.only)
+        found = replace(found, apps=apps)
+    return found, ""
 
 
 def _empty(directory: Path) -> None:
@@ -241,6 +347,7 @@ def _run_pytest(
         "PYTHONPYCACHEPREFIX": str(bytecode),
         # A caller's own options for pytest are not meant for this one.
         "PYTEST_ADDOPTS": "",
+        "PYTHONHASHSEED": str(parameters.seed),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     with (evidence / "pytest.txt").open("w") as output:

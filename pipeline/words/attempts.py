@@ -5,6 +5,7 @@ A failure counts when it repeats. What fails once and passes once is flaky. What
 last promoted tree as well is no fault of the change under test.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
@@ -36,20 +37,46 @@ def merged(first: SuiteResult, again: SuiteResult) -> SuiteResult:
         attempts=first.attempts + 1,
     )
     if verdict is Verdict.FLAKY:
-        return replace(result, cause=first.cause, message=f"passed when repeated: {first.message}")
+        told = "passed when repeated: "
+        message = f"{told}{first.message.removeprefix(told)}"
+        return replace(result, cause=first.cause, message=message)
     return result
 
 
 def _merged(first: TestResult, again: TestResult | None) -> TestResult:
     if again is None or again.verdict not in _DECIDED:
         return first
-    if first.verdict not in _DECIDED or first.verdict is again.verdict:
-        return again
+    if first.verdict not in (*_DECIDED, Verdict.FLAKY):
+        return counted(again)
+    first, again = counted(first), counted(again)
+    attempts = first.attempts + again.attempts
+    failures = first.failures + again.failures
+    if first.verdict is Verdict.FLAKY:
+        return replace(first, attempts=attempts, failures=failures)
+    if first.verdict is again.verdict:
+        return replace(again, attempts=attempts, failures=failures)
     failed = first if first.verdict is Verdict.FAILED else again
     how = "passed when repeated" if failed is first else "failed when repeated"
+    message = f"{how}: {failed.message}" if failed.message else how
     return replace(
-        failed, verdict=Verdict.FLAKY, message=f"{how}: {failed.message}" if failed.message else how
+        failed, verdict=Verdict.FLAKY, message=message, attempts=attempts, failures=failures
     )
+
+
+def counted(test: TestResult) -> TestResult:
+    """Count the failure of a test that was run once."""
+    if test.attempts == 1 and test.verdict is Verdict.FAILED:
+        return replace(test, failures=1)
+    return test
+
+
+def wanted(result: SuiteResult, repeats: Mapping[str, int], *, done: int) -> tuple[str, ...]:
+    """List the tests that have failed every time and are to be repeated once more.
+
+    ``repeats`` says how often each of them is, once where it does not; ``done`` is how often the
+    suite was repeated already.
+    """
+    return tuple(one for one in failing(result) if repeats.get(one, 1) > done)
 
 
 def failing(result: SuiteResult) -> tuple[str, ...]:

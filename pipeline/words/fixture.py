@@ -10,6 +10,7 @@ too when it is started as ``/etc/ostci-guest/shell``.
 from dataclasses import dataclass
 
 from pipeline.words.manifest import KnownMessage
+from pipeline.words.session import SessionSpec, settings_of
 
 JOURNAL_PORT = "org.ostci.journal.0"
 SHELL_PORT = "org.ostci.shell.0"
@@ -64,6 +65,24 @@ FIXTURE = (
 )
 
 
+def fixture_of(session: SessionSpec | None) -> tuple[FixtureFile, ...]:
+    """List the fixture of a tree: what every one gets, and what logs somebody in to a session."""
+    if session is None:
+        return FIXTURE
+    return (
+        *FIXTURE,
+        FixtureFile(path="/etc/ostci-guest/greeter", mode=0o755, source="greeter.sh"),
+        FixtureFile(path="/etc/ostci-guest/session", mode=0o755, source="session.sh"),
+        FixtureFile(path="/etc/ostci-guest/user", mode=0o755, source="user.sh"),
+        FixtureFile(path=f"{_UNITS}/ostci-user.service", source="ostci-user.service"),
+        FixtureFile(
+            path=f"{_UNITS}/graphical.target.wants/ostci-user.service",
+            symlink="../ostci-user.service",
+        ),
+        *(FixtureFile(path=path, content=text) for path, text in settings_of(session).items()),
+    )
+
+
 FIXTURE_KNOWN = (
     KnownMessage(
         pattern=r"^login: pam_env\(login:session\): Unable to open env file: /etc/default/locale",
@@ -73,8 +92,8 @@ FIXTURE_KNOWN = (
 """Error messages that come of the fixture itself."""
 
 
-def fixture_paths() -> tuple[str, ...]:
+def fixture_paths(session: SessionSpec | None = None) -> tuple[str, ...]:
     """List every path that the fixture adds to a deployment, and the directories it makes."""
-    paths = {entry.path for entry in FIXTURE}
+    paths = {entry.path for entry in fixture_of(session)}
     made = {path.rpartition("/")[0] for path in paths}
     return tuple(sorted(paths | (made - {_UNITS})))

@@ -4,8 +4,8 @@
 Knows nothing of who asks, where verdicts are kept, or what else a promotion needs.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from pipeline.words.manifest import Need
 from pipeline.words.verdict import Verdict
@@ -22,23 +22,52 @@ class GateResult:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Flakes:
+    """How many flaky tests each suite had, and how many it may have."""
+
+    seen: Mapping[str, int] = field(default_factory=dict)
+    budget: Mapping[str, int] = field(default_factory=dict)
+
+    def allow(self, suite: str) -> bool:
+        """Tell whether a suite that is flaky is so within its budget; a count has to be known."""
+        return 0 < self.seen.get(suite, 0) <= self.budget.get(suite, 0)
+
+
+def settled(gate: Mapping[str, Need], baselines: Collection[str]) -> dict[str, Need]:
+    """Make of ``once-baseline`` what it is now; ``baselines`` are suites that have one."""
+    later = {True: Need.REQUIRED, False: Need.ADVISORY}
+    return {
+        suite: later[suite in baselines] if need is Need.ONCE_BASELINE else need
+        for suite, need in gate.items()
+    }
+
+
 def judge(
     gate: Mapping[str, Need],
     verdicts: Mapping[str, Verdict],
     *,
     messages: Mapping[str, str] | None = None,
+    flakes: Flakes = Flakes(),
+    baselines: Collection[str] = (),
 ) -> GateResult:
     """Judge a commit by its newest verdicts, suite by suite in the order of the gate.
 
-    Only ``passed`` satisfies a required suite. A gate that requires nothing lets nothing pass:
-    there would be no recorded pass of it. ``messages`` says in a line why a suite did not pass.
+    Only ``passed`` satisfies a required suite, or ``flaky`` within its budget. A gate that requires
+    nothing lets nothing pass: there would be no recorded pass of it. ``messages`` says in a line
+    why a suite did not pass, or what was excused. ``baselines`` are suites that have one.
     """
     told = messages or {}
+    gate = settled(gate, baselines)
     reasons: list[str] = []
     notes: list[str] = []
     for suite, need in gate.items():
-        words = _words(suite, verdicts.get(suite), told.get(suite, ""))
-        if words:
+        verdict, message = verdicts.get(suite), told.get(suite, "")
+        words = _words(suite, verdict, message)
+        excused = _excused(suite, verdict, message, flakes)
+        if excused:
+            notes.append(excused)
+        elif words:
             (reasons if need is Need.REQUIRED else notes).append(words)
     if Need.REQUIRED not in gate.values():
         reasons.append(NOTHING_REQUIRED)
@@ -51,6 +80,15 @@ _WORDS = {
     Verdict.SKIPPED: "was skipped",
     Verdict.TROUBLE: "had trouble with our machines",
 }
+
+
+def _excused(suite: str, verdict: Verdict | None, message: str, flakes: Flakes) -> str:
+    """Say what was not well in a suite that satisfies the gate; nothing for another."""
+    first = message.strip().partition("\n")[0]
+    if verdict is Verdict.FLAKY and flakes.allow(suite):
+        of = f"{flakes.seen[suite]} flaky, {flakes.budget[suite]} allowed"
+        return f"{suite} passed with {of}: {first}" if first else f"{suite} passed with {of}"
+    return f"{suite} passed: {first}" if verdict is Verdict.PASSED and first else ""
 
 
 def _words(suite: str, verdict: Verdict | None, message: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.words.refs import Part
+from pipeline.words.session import SessionSpec
 
 DEBIAN_SUITE = "bookworm"
 """Where Debian's source packages come from when the base is not of Debian."""
@@ -215,6 +216,8 @@ class Need(StrEnum):
 
     REQUIRED = "required"
     ADVISORY = "advisory"
+    ONCE_BASELINE = "once-baseline"
+    """Required once the suite has passed on a promoted tree of the target, advisory before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +236,16 @@ class Target:
     processors: int = 2
     kernel_options: tuple[str, ...] = ()
     gate: Mapping[str, Need] = field(default_factory=lambda: {"smoke": Need.REQUIRED})
+    flaky: Mapping[str, int] = field(default_factory=dict)
+    """Suite → how many flaky tests it may have and satisfy the gate; none by default."""
+    passes_to_count: int = 3
+    """How often in a row a new test has to pass until its failure counts; 0: it counts at once."""
     smoke: SmokeSpec = SmokeSpec()
     promotion_group: str = ""
     """Targets of one group move together; all of a manifest are one group by default."""
     architectures: tuple[str, ...] = ()
+    session: SessionSpec | None = None
+    """Who is logged in to what, where a tree has a graphical session that is tested."""
 
 
 class OnFailed(StrEnum):

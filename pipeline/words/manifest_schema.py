@@ -27,6 +27,7 @@ from pipeline.words.manifest_values import (
     Size,
     Suite,
     Unit,
+    UserName,
     Variable,
     Word,
     kind_of,
@@ -37,7 +38,7 @@ VERSION_KEY = "00ostbuild-manifest-version"
 
 System = Literal["guess", "autotools", "meson", "cmake", "make", "custom"]
 Subtree = Literal["runtime", "devel", "doc", "debug", "tests"]
-Needed = Literal["required", "advisory"]
+Needed = Literal["required", "advisory", "once-baseline"]
 Requests = Literal["off", "members", "all"]
 Variant = Literal["minbase", "essential", "apt", "exact"]
 
@@ -54,6 +55,10 @@ def _as_selection(value: Any) -> Any:
 
 def _as_build(value: Any) -> Any:
     return {"system": value} if isinstance(value, str) else value
+
+
+def _as_gate(value: Any) -> Any:
+    return {"need": value} if isinstance(value, str) else value
 
 
 def _as_patches(value: Any) -> Any:
@@ -258,11 +263,37 @@ class SmokeKeys(Keys):
     settle: Duration = Field(0, description="to watch on when a boot is done; stretched, too")
 
 
+class GateKeys(Keys):
+    """What a gate asks of a suite; the word alone is enough."""
+
+    need: Needed = Field("required", description="required, advisory or once-baseline")
+    flaky: int = Field(0, ge=0, le=1000, description="flaky tests that it may have and pass")
+
+
+Gate = dict[
+    Name,
+    Annotated[GateKeys, BeforeValidator(_as_gate, json_schema_input_type=Needed | GateKeys)],
+]
+
+
 class TestsKeys(Keys):
     """What suites look for."""
 
     __test__ = False
     smoke: SmokeKeys = Field(SmokeKeys(), description="the smoke suite")
+    passes_to_count: int = Field(
+        3, ge=0, le=100, description="a new test only warns until it has passed so often in a row"
+    )
+
+
+class SessionKeys(Keys):
+    """The graphical session that suites log in to."""
+
+    name: Name = Field("", description="a file of /usr/share/wayland-sessions, such as weston")
+    login: Literal["automatic", "timed"] = Field("automatic", description="how one gets in")
+    delay: Duration = Field(10, description="what the greeter of a timed login waits")
+    user: UserName = Field("testuser", description="who is logged in; made where it is not there")
+    deadline: Duration = Field(60, description="for the session to come up; stretched")
 
 
 class TargetKeys(Keys):
@@ -278,8 +309,9 @@ class TargetKeys(Keys):
     memory: Size = Field(1024**3, ge=64 * 1024**2, description="of the machine, such as 1G")
     processors: int = Field(2, ge=1, le=64, description="of the machine")
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
-    gate: dict[Name, Needed] = Field({}, description="suite: required or advisory")
+    gate: Gate = Field({}, description="suite: required, advisory or once-baseline")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
+    session: SessionKeys = Field(SessionKeys(), description="log in to it when it is tested")
     promotion_group: Name = Field("", description="targets that move together")
 
 
@@ -315,7 +347,7 @@ class ManifestKeys(Keys):
     groups: dict[Name, list[Name]] = Field({}, description="named groups of components")
     targets: dict[Name, TargetKeys] = Field({}, description="trees to compose")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in every target")
-    gates: dict[Name, Needed] = Field({}, description="suite: required or advisory")
+    gates: Gate = Field({}, description="suite: required, advisory or once-baseline")
     on_failed: Literal["stop", "last-good"] = Field("stop", description="a failed component")
     conflicts: Literal["warn", "fatal"] = Field("warn", description="a path of two components")
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")

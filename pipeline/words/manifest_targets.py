@@ -16,8 +16,15 @@ from pipeline.words.manifest import (
     Target,
 )
 from pipeline.words.manifest_base import lists_of
-from pipeline.words.manifest_schema import ManifestKeys, SmokeKeys, TargetKeys
+from pipeline.words.manifest_schema import (
+    GateKeys,
+    ManifestKeys,
+    SessionKeys,
+    SmokeKeys,
+    TargetKeys,
+)
 from pipeline.words.refs import Part
+from pipeline.words.session import Login, SessionSpec
 from pipeline.words.yaml_nodes import Path
 
 INSTALLED_TESTS = "installed-tests"
@@ -167,7 +174,9 @@ class _Reader:
             start = Target(
                 name=name,
                 components=self._known.components,
-                gate=self._gate(self._manifest.gates) or Target(name=name).gate,
+                gate=_gate(self._manifest.gates) or Target(name=name).gate,
+                flaky=_flaky(self._manifest.gates),
+                passes_to_count=self._manifest.tests.passes_to_count,
                 smoke=self._everywhere,
             )
             return self._over(start, keys, path)
@@ -201,14 +210,33 @@ class _Reader:
             kernel_options=tuple(keys.kernel_options)
             if keys.has("kernel_options")
             else below.kernel_options,
-            gate=self._gate(keys.gate) if keys.has("gate") else below.gate,
+            gate=_gate(keys.gate) if keys.has("gate") else below.gate,
+            flaky=_flaky(keys.gate) if keys.has("gate") else below.flaky,
+            passes_to_count=keys.tests.passes_to_count
+            if keys.tests.has("passes_to_count")
+            else below.passes_to_count,
             smoke=_smoke(keys.tests.smoke, below.smoke),
             promotion_group=keys.promotion_group or below.promotion_group,
             architectures=self._architectures(below, keys, path),
+            session=self._session(below, keys.session, (*path, "session")),
         )
 
-    def _gate(self, given: Mapping[str, str]) -> dict[str, Need]:
-        return {suite: Need(need) for suite, need in given.items()}
+    def _session(self, below: Target, keys: SessionKeys, path: Path) -> SessionSpec | None:
+        """Put a session over the other target's; its name is needed, once."""
+        if not keys.model_fields_set:
+            return below.session
+        start = below.session or SessionSpec(name=keys.name)
+        if not keys.name and below.session is None and not self._findings.is_wrong(*path, "name"):
+            hint = "name: a file of /usr/share/wayland-sessions, such as weston"
+            self._findings.problem(path, "a session needs a name", hint, key=True)
+        return replace(
+            start,
+            name=keys.name or start.name,
+            user=keys.user if keys.has("user") else start.user,
+            login=Login(keys.login) if keys.has("login") else start.login,
+            delay_s=keys.delay if keys.has("delay") else start.delay_s,
+            deadline_s=keys.deadline if keys.has("deadline") else start.deadline_s,
+        )
 
     def _components(self, below: Target, keys: TargetKeys, path: Path) -> tuple[str, ...]:
         if not keys.has("components"):
@@ -250,6 +278,14 @@ class _Reader:
                 message = f"the manifest is not built for {arch}"
                 self._findings.problem(where, message, one_of(arch, known))
         return tuple(dict.fromkeys(keys.architectures))
+
+
+def _gate(given: Mapping[str, GateKeys]) -> dict[str, Need]:
+    return {suite: Need(keys.need) for suite, keys in given.items()}
+
+
+def _flaky(given: Mapping[str, GateKeys]) -> dict[str, int]:
+    return {suite: keys.flaky for suite, keys in given.items() if keys.flaky}
 
 
 def _subtrees(keys: TargetKeys) -> tuple[Part, ...]:

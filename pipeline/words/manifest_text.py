@@ -254,11 +254,11 @@ def _check_tests(keys: ManifestKeys, findings: Findings) -> None:
 def _check_gates(keys: ManifestKeys, findings: Findings) -> None:
     """Refuse a gate that lets everything through."""
     gates: list[tuple[Path, bool, list[str]]] = [
-        (("gates",), keys.has("gates"), list(keys.gates.values()))
+        (("gates",), keys.has("gates"), [one.need for one in keys.gates.values()])
     ]
     for name, target in keys.targets.items():
         where: Path = ("targets", name, "gate")
-        gates.append((where, target.has("gate"), list(target.gate.values())))
+        gates.append((where, target.has("gate"), [one.need for one in target.gate.values()]))
     for path, given, needs in gates:
         wrong = any(findings.is_wrong(*path[: end + 1]) for end in range(len(path)))
         if given and "required" not in needs and not wrong and not findings.has_wrong(path):

@@ -96,6 +96,14 @@ def parse_name(value: Any) -> str:
     return text
 
 
+def parse_user_name(value: Any) -> str:
+    """Read the name of a user who is nobody special."""
+    text = _text(value)
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text) or text == "root":
+        raise Wrong(f"{text!r} cannot be a user of a session", "small letters, digits, _ and -")
+    return text
+
+
 def parse_unit(value: Any) -> str:
     """Read the name of a systemd unit."""
     text = _text(value)
@@ -229,6 +237,7 @@ Architecture = Annotated[
     str, BeforeValidator(parse_architecture), _schema("string", enum=list(ARCHITECTURES))
 ]
 Name = Annotated[str, BeforeValidator(parse_name), _schema("string")]
+UserName = Annotated[str, BeforeValidator(parse_user_name), _schema("string")]
 Unit = Annotated[str, BeforeValidator(parse_unit), _schema("string")]
 FilePath = Annotated[str, BeforeValidator(parse_file_path), _schema("string", pattern="^/")]
 InnerPath = Annotated[str, BeforeValidator(parse_inner_path), _schema("string", pattern="^[^/-]")]

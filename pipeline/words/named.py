@@ -14,6 +14,7 @@ GRACE_S = 5.0
 """How long a head that moved is left alone for its hook to come."""
 _OLD_S = 600.0
 _MOST = 1000
+_MOST_ALL = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,20 @@ class Hooks:
             branch=named.branch, before=named.before, after=named.after, number=self._count
         )
         kept = self._places.setdefault(place, _Place())
-        young = [one for one in kept.named if now - one[0] < _OLD_S]
-        kept.named = [*young, (now, numbered)][-_MOST:]
+        kept.named = [*_young(kept, now), (now, numbered)][-_MOST:]
+        if sum(len(one.named) for one in self._places.values()) > _MOST_ALL:
+            # Whoever names most gives way: others' bursts are none of his.
+            del max(self._places.values(), key=lambda one: len(one.named)).named[0]
+
+    def note_sender(self, place: str) -> None:
+        """Note that hooks come from there, though none is kept."""
+        self._places.setdefault(place, _Place())
+
+    def kept(self, now: float) -> tuple[tuple[str, Named | None], ...]:
+        """List all places, and after them what hooks named, in the order in which they came."""
+        named = [(name, one) for name, kept in self._places.items() for _, one in _young(kept, now)]
+        named.sort(key=lambda found: found[1].number)
+        return (*((name, None) for name in self._places), *named)
 
     @property
     def count(self) -> int:
@@ -99,3 +112,7 @@ class Hooks:
         """Forget all other places: nobody watches them."""
         wanted = set(places)
         self._places = {name: one for name, one in self._places.items() if name in wanted}
+
+
+def _young(place: _Place, now: float) -> list[tuple[float, Named]]:
+    return [one for one in place.named if now - one[0] < _OLD_S]

@@ -87,6 +87,9 @@ def _strip_manifest(manifest: dict[str, Any]) -> None:
     """Leave out what decides about no tree: what is kept of old ones, who waits, what is tried."""
     for ignored in ("retention", "unit", "queue_bound"):
         manifest.pop(ignored)
+    for target in manifest["targets"]:
+        for ignored in ("flaky", "passes_to_count"):
+            target.pop(ignored, None)
     for component in manifest["components"]:
         for ignored in ("line", "reasons", "irc_room", "merge_requests"):
             component.pop(ignored, None)

@@ -4,6 +4,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.words.desktop_entry import App
+from pipeline.words.external import Externals
 from pipeline.words.installed import InstalledTest
 from pipeline.words.manifest import Target
 from pipeline.words.tree import Disk, Tree
@@ -27,7 +29,12 @@ class SuiteParameters:
     ``sockets`` is short and open to QEMU's user, ``scratch`` has room for layers of the disk.
     ``accelerator`` and ``speed`` are what this host runs machines with, and how much longer than
     with KVM they may take. ``repeat`` is the command that repeats the suite. ``installed`` are the
-    tests that the suite of that name is to run.
+    tests that the suite of that name is to run, ``externals`` likewise, ``apps`` the applications;
+    ``compositor`` is what the tree says of its session.
+
+    ``checkpoints`` is the directory of those, empty where every machine is to boot. Of a suite that
+    ``is_cold`` the machine starts before its tests are looked at; one that ``leaves_checkpoint``
+    has one made of its machine at its end.
     """
 
     suite: str
@@ -42,6 +49,14 @@ class SuiteParameters:
     evidence: str
     repeat: str = ""
     installed: tuple[InstalledTest, ...] = ()
+    externals: tuple[Externals, ...] = ()
+    seed: int = 0
+    """QEMU's, Python's and that of tests which draw lots."""
+    checkpoints: str = ""
+    is_cold: bool = False
+    leaves_checkpoint: bool = False
+    apps: tuple[App, ...] = ()
+    compositor: App | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

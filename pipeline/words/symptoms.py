@@ -40,6 +40,8 @@ class Cause(StrEnum):
     FLOOD = "flood"
     WRONG_COMMIT = "wrong-commit"
     NO_SHELL = "no-shell"
+    NO_SESSION = "no-session"
+    SESSION_ENDED = "session-ended"
     TEST = "test"
 
 

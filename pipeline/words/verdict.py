@@ -20,7 +20,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
-    """One test: ``message`` says in a line why it did not pass; ``cause`` sorts failed boots."""
+    """One test: ``message`` says in a line why it did not pass; ``cause`` sorts failed boots.
+
+    It was run ``attempts`` times and failed ``failures`` times of these. ``is_new``: it only warns
+    until it has passed often enough; ``known``: the known issue that its failure is of.
+    """
 
     name: str
     verdict: Verdict
@@ -28,15 +32,31 @@ class TestResult:
     message: str = ""
     cause: str = ""
     log: str = ""
+    attempts: int = 1
+    failures: int = 0
+    is_new: bool = False
+    known: str = ""
 
     __test__ = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a suite's machine had: bytes, processors, QEMU's and Python's seed, what ran it."""
+
+    memory: int
+    processors: int
+    seed: int
+    accelerator: str = ""
+    disk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
     """One suite on one booted commit; ``evidence`` is a path within the run's directory.
 
-    ``attempts`` is how often it was run for this verdict.
+    ``attempts`` is how often it was run for this verdict. ``notes`` are told whatever the verdict:
+    known issues, new tests. ``ran`` is what its machine had, to have the same again.
     """
 
     suite: str
@@ -51,6 +71,13 @@ class SuiteResult:
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Measurements, such as ``boot_s``."""
     attempts: int = 1
+    notes: tuple[str, ...] = ()
+    ran: Ran | None = None
+
+    @property
+    def flaky(self) -> int:
+        """Count the tests that passed and failed, and count."""
+        return sum(one.verdict is Verdict.FLAKY and not one.is_new for one in self.tests)
 
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)

@@ -15,8 +15,10 @@ from pipeline.ports.log import Log
 from pipeline.ports.workdir import Workdir
 from pipeline.stages.promote import violations
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.history import KEPT
 from pipeline.words.push import NewPush, Push
-from pipeline.words.refs import buildmaster_ref
+from pipeline.words.refs import Commit, buildmaster_ref
+from pipeline.words.verdict import SuiteResult, TestResult, Verdict
 from tests.flow.test_keys import small_shop
 from tests.postgres import Server
 from tests.shipping import ARCH
@@ -163,3 +165,25 @@ def test_settings_are_written_with_another_ledger_and_nothing_else_changed() -> 
     kept = 'manifest = "os.yaml"\n[master]\nruns = 2\n'
     assert with_ledger(old, "sqlite") == kept
     assert with_ledger(kept, "postgresql:///b") == f'ledger = "postgresql:///b"\n{kept}'
+
+
+def test_results_of_tests_are_kept_and_pruned_there_too(server: Server) -> None:
+    ledger = Ledger(server.new_database())
+    run, tree = "20261124.0", "x86_64-runtime"
+    tests = (TestResult(name="a", verdict=Verdict.FLAKY, attempts=2, failures=1),)
+    for number in range(KEPT + 2):
+        result = SuiteResult(
+            suite="smoke",
+            tree=tree,
+            commit=Commit(f"{number:064x}"),
+            verdict=Verdict.FLAKY,
+            tests=tests,
+        )
+        ledger.record_suite(run, result)
+    past = ledger.tests.history("os", tree, "smoke")["a"]
+    assert (len(past), past[0].commit, past[0].failures) == (KEPT + 2, result.commit, 1)
+    assert [row.flaky for row in ledger.attempts(result.commit)] == [1]
+    assert ledger.tests.baseline("os", tree, "smoke", but="") == {}
+    assert ledger.tests.baselines("os", tree) == frozenset()
+    assert ledger.tests.prune(dry=True) == ledger.tests.prune() == 2
+    ledger.close()

@@ -35,6 +35,33 @@ def test_each_push_that_a_hook_names_is_a_run_though_one_look_finds_all(
 
 
 @pytest.mark.parametrize(
+    ("prepare", "count"), [(pretended, 40), pytest.param(hooked, 40, marks=FULL)]
+)
+def test_a_master_that_is_killed_in_a_burst_takes_none_of_it_for_another(
+    tmp_path: Path, prepare: Callable[[Path], Up], count: int
+) -> None:
+    with prepare(tmp_path) as up:
+        burst = Burst(up)
+        chance = random.Random(count)
+        made = burst.push(count // 2, chance)
+        for push in made:
+            burst.send(push)
+        up.kill("master")
+        seen = len(burst.pushes())
+        assert seen < len(made), "the machine is too fast for this test: more pushes"
+        # It is started again by its supervisor; what was answered is known to it.
+        up.wait(lambda: len(burst.pushes()) == len(made), "the rest is seen")
+        up.wait(up.is_up, "the master is up")
+        later = burst.push(count - len(made), chance)
+        for push in later:
+            burst.send(push)
+        # Sent again, as a forge does that got no answer.
+        for push in made[-5:]:
+            burst.send(push)
+        burst.check([*made, *later], ordered=True, attempts=2)
+
+
+@pytest.mark.parametrize(
     ("prepare", "count"),
     [
         (pretended_polling, 20),

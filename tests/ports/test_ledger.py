@@ -17,12 +17,13 @@ from pipeline.ports.ledger import Ledger, PromotionState
 from pipeline.ports.ledger_migrations import scripts, upgrade
 from pipeline.ports.log import Log
 from pipeline.words.errors import BadInput, Trouble
+from pipeline.words.history import KEPT
 from pipeline.words.manifest import Need
 from pipeline.words.push import NewPush, PushState
 from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding, place_of
 from pipeline.words.tree import Tree
-from pipeline.words.verdict import SuiteResult, Verdict
+from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
 
 RUN = "20261124.0"
 A, B = Commit("a" * 64), Commit("b" * 64)
@@ -319,7 +320,7 @@ def test_a_database_of_a_newer_ostci_is_refused(path: Path) -> None:
     Ledger(f"sqlite:///{path}").runs()
     with sqlite3.connect(path) as database:
         database.execute("update alembic_version set version_num = '9999'")
-    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0005\)"):
+    with pytest.raises(Trouble, match=r"of a newer ostci \(9999; this one knows 0006\)"):
         Ledger(f"sqlite:///{path}").runs()
 
 
@@ -407,3 +408,101 @@ def test_postgresql_takes_every_table() -> None:
 def test_the_plan_does_not_load_a_database_library(log: Log) -> None:
     script = "import sys, pipeline.cli.plan_command; print('sqlalchemy' in sys.modules)"
     assert process.run([sys.executable, "-c", script], log=log).text == "False"
+
+
+# Results of tests
+
+
+def suite_of(*verdicts: Verdict, commit: Commit = A, is_new: bool = False) -> SuiteResult:
+    """Make a suite's result with a test for each verdict."""
+    tests = tuple(
+        TestResult(name=f"t{n}", verdict=one, attempts=2, failures=1, is_new=is_new)
+        for n, one in enumerate(verdicts)
+    )
+    return replace(result(suite_verdict(verdicts), commit=commit), tests=tests)
+
+
+def test_each_tests_history_is_of_its_trees_line(ledger: Ledger) -> None:
+    ledger.begin_run(RUN, "os", 1.0)
+    ledger.begin_run("20261124.1", "os", 2.0, kind="try")
+    ledger.record_suite(RUN, suite_of(Verdict.PASSED, Verdict.FLAKY))
+    ledger.record_suite(RUN, suite_of(Verdict.FAILED, commit=B, is_new=True))
+    ledger.record_suite("20261124.1", suite_of(Verdict.FAILED))
+    ledger.record_suite(RUN, replace(suite_of(Verdict.FAILED), tree="x86_64-devel"))
+    ledger.record_suite(RUN, replace(suite_of(Verdict.FAILED), suite="smoke/t0"))
+    found = ledger.tests.history("os", "x86_64-runtime", "smoke")
+    assert [(one.commit, one.verdict, one.is_new) for one in found["t0"]] == [
+        (B, Verdict.FAILED, True),
+        (A, Verdict.PASSED, False),
+    ]
+    assert [(one.verdict, one.attempts, one.failures) for one in found["t1"]] == [
+        (Verdict.FLAKY, 2, 1)
+    ]
+    assert ledger.tests.history("other", "x86_64-runtime", "smoke") == {}
+    assert [row.flaky for row in ledger.attempts(A)] == [1, 0, 0, 0]
+    assert [row["verdict"] for row in ledger.tests.of(A, "smoke/t0")] == ["failed"]
+
+
+def test_the_baseline_is_what_was_promoted_last_and_not_this_commit(ledger: Ledger) -> None:
+    where = ("os", "x86_64-runtime", "smoke")
+    assert ledger.tests.baseline(*where, but="c" * 64) == {}
+    ledger.record_suite(RUN, suite_of(Verdict.PASSED, Verdict.FAILED))
+    ledger.record_suite(RUN, suite_of(Verdict.FAILED, Verdict.FAILED))
+    ledger.record_suite(RUN, suite_of(Verdict.PASSED, commit=B))
+    assert ledger.tests.baseline(*where, but="c" * 64) == {}
+    promote(ledger, RUN, PromotionState.DONE)
+    told = {"t0": Verdict.PASSED, "t1": Verdict.FAILED}
+    assert ledger.tests.baseline(*where, but="c" * 64) == told
+    assert ledger.tests.baseline(*where, but=A) == {}
+    promote(ledger, "20261124.1", PromotionState.DONE, B)
+    assert ledger.tests.baseline(*where, but="c" * 64) == {"t0": Verdict.PASSED}
+    assert ledger.tests.baseline(*where, but=B) == told
+
+
+def test_a_suite_has_a_baseline_once_it_has_passed_on_a_promoted_tree(ledger: Ledger) -> None:
+    ledger.record_suite(RUN, result(Verdict.PASSED))
+    ledger.record_suite(RUN, result(Verdict.FAILED, suite="upgrade"))
+    ledger.record_suite(RUN, result(Verdict.PASSED, suite="upgrade", commit=B))
+    where = ("os", "x86_64-runtime")
+    assert ledger.tests.baselines(*where) == frozenset()
+    promote(ledger, RUN, PromotionState.DONE)
+    promote(ledger, RUN, PromotionState.HELD, B)
+    assert ledger.tests.baselines(*where) == {"smoke"}
+    with ledger.deciding() as sitting:
+        assert sitting.baselines(*where) == {"smoke"}
+        assert sitting.baselines("os", "x86_64-devel") == frozenset()
+
+
+def test_a_promotion_keeps_the_budget_that_it_was_judged_by(ledger: Ledger) -> None:
+    with ledger.deciding() as sitting:
+        sitting.write(
+            batch=1,
+            run=RUN,
+            osname="os",
+            tree="x86_64-runtime",
+            commit=A,
+            previous=None,
+            state=PromotionState.BEGUN,
+            gate={"smoke": Need.REQUIRED, "installed": Need.REQUIRED},
+            flaky={"installed": 2},
+            reason="installed passed with 1 flaky, 2 allowed",
+        )
+    (row,) = ledger.promotions()
+    assert row.gate == {"smoke": Need.REQUIRED, "installed": Need.REQUIRED}
+    assert row.flaky == {"installed": 2}
+    with ledger.deciding() as sitting:
+        sitting.settle([row], PromotionState.DONE)
+    assert ledger.promotions()[0].reason == "installed passed with 1 flaky, 2 allowed"
+
+
+def test_old_results_go_and_those_of_promoted_commits_stay(ledger: Ledger) -> None:
+    ledger.record_suite(RUN, suite_of(Verdict.PASSED))
+    promote(ledger, RUN, PromotionState.DONE)
+    for number in range(KEPT + 5):
+        ledger.record_suite(RUN, suite_of(Verdict.PASSED, commit=Commit(f"{number:064x}")))
+    assert ledger.tests.prune(dry=True) == 5
+    assert ledger.tests.prune() == 5
+    assert ledger.tests.prune() == 0
+    (pasts,) = ledger.tests.history("os", "x86_64-runtime", "smoke").values()
+    assert len(pasts) == KEPT + 1
+    assert pasts[-1].commit == A and pasts[-2].commit == Commit(f"{5:064x}")

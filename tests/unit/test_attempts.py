@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
-from pipeline.words.attempts import ELSEWHERE, blamed, merged, repeatable
+from pipeline.words.attempts import ELSEWHERE, blamed, counted, merged, repeatable, wanted
 from pipeline.words.refs import Commit
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
 
@@ -91,6 +91,28 @@ def test_one_test_of_a_suite_is_not_repeated_nor_what_passed() -> None:
         suite="smoke/t0", tree="t", commit=Commit("a" * 64), verdict=F, tests=suite(F).tests
     )
     assert not repeatable(one)
+
+
+def test_what_was_flaky_once_stays_so_and_is_counted() -> None:
+    found = suite(P, F, message="bad")
+    for again in (suite(P, F, message="bad"), suite(P, P), suite(P, P), suite(F, P)):
+        found = merged(found, again)
+    assert [(one.verdict, one.attempts, one.failures) for one in found.tests] == [
+        (Verdict.FLAKY, 5, 1),
+        (Verdict.FLAKY, 5, 2),
+    ]
+    assert (found.verdict, found.attempts) == (Verdict.FLAKY, 5)
+    assert found.message == "passed when repeated: bad"
+
+
+def test_what_failed_every_time_is_repeated_as_often_as_is_wanted() -> None:
+    result = suite(F, P, F)
+    assert wanted(result, {}, done=0) == ("t0", "t2")
+    assert wanted(result, {}, done=1) == ()
+    assert wanted(result, {"t0": 0, "t2": 3}, done=0) == ("t2",)
+    assert wanted(result, {"t0": 0, "t2": 3}, done=2) == ("t2",)
+    assert wanted(result, {"t0": 0, "t2": 3}, done=3) == ()
+    assert counted(result.tests[0]).failures == 1
 
 
 verdicts = some.lists(some.sampled_from([F, P, S]), min_size=1, max_size=6)

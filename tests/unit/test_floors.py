@@ -45,6 +45,7 @@ ANNEX = {
     "basing": "base",
     "disking": "disk",
     "promoting": "promote",
+    "testing": "test",
     "watching": "watch",
 }
 

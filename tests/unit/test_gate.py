@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words.gate import NOTHING_REQUIRED, judge
+from pipeline.words.gate import NOTHING_REQUIRED, Flakes, judge, settled
 from pipeline.words.manifest import Need
 from pipeline.words.verdict import Verdict
 
@@ -81,3 +81,39 @@ def test_no_verdict_but_a_pass_ever_helps(verdicts: dict[str, Verdict], suite: s
     gate = dict.fromkeys("abcd", Need.REQUIRED)
     for worse in set(Verdict) - {Verdict.PASSED}:
         assert not judge(gate, {**verdicts, suite: worse}).passed
+
+
+def test_a_flaky_suite_passes_within_its_budget_alone_and_that_is_noted() -> None:
+    verdicts = {"smoke": Verdict.FLAKY}
+    within = judge(REQUIRED, verdicts, flakes=Flakes(seen={"smoke": 2}, budget={"smoke": 2}))
+    assert within.passed
+    assert within.notes == ("smoke passed with 2 flaky, 2 allowed",)
+    for seen in ({"smoke": 3}, {"smoke": 0}, {}):
+        over = judge(REQUIRED, verdicts, flakes=Flakes(seen=seen, budget={"smoke": 2}))
+        assert over.reasons == ("smoke is flaky: it passed and failed",)
+    other = judge(
+        REQUIRED, {"smoke": Verdict.FAILED}, flakes=Flakes(seen={"smoke": 1}, budget={"smoke": 9})
+    )
+    assert not other.passed
+
+
+def test_what_was_excused_in_a_pass_is_noted() -> None:
+    result = judge(REQUIRED, {"smoke": Verdict.PASSED}, messages={"smoke": "new and not well: b"})
+    assert result.passed
+    assert result.notes == ("smoke passed: new and not well: b",)
+
+
+def test_a_suite_is_required_once_it_has_a_baseline() -> None:
+    gate = {**REQUIRED, "upgrade": Need.ONCE_BASELINE}
+    verdicts = {"smoke": Verdict.PASSED, "upgrade": Verdict.FAILED}
+    assert judge(gate, verdicts).notes == ("upgrade failed",)
+    assert judge(gate, verdicts).passed
+    assert judge(gate, verdicts, baselines={"upgrade"}).reasons == ("upgrade failed",)
+    assert settled(gate, {"upgrade"}) == dict.fromkeys(gate, Need.REQUIRED)
+    assert settled(gate, ())["upgrade"] is Need.ADVISORY
+
+
+def test_a_baseline_requires_nothing_that_was_advisory() -> None:
+    gate = {"smoke": Need.ADVISORY}
+    result = judge(gate, {"smoke": Verdict.PASSED}, baselines={"smoke"})
+    assert result.reasons == (NOTHING_REQUIRED,)

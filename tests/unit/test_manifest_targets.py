@@ -133,7 +133,34 @@ def test_the_gates_of_the_manifest_are_the_default() -> None:
     assert found.target("b").gate == {"x": Need.REQUIRED}
 
 
-@pytest.mark.parametrize("gate", [{}, {"smoke": "advisory"}])
+def test_a_gate_may_have_a_budget_of_flaky_tests_and_wait_for_a_baseline() -> None:
+    gates = {"smoke": {"flaky": 2}, "installed": {"need": "advisory"}, "x": "once-baseline"}
+    tests = {"tests": {"passes-to-count": 0}}
+    targets = {"a": {}, "b": {"gate": {"smoke": "required"}, **tests}, "c": {"extend": "b"}}
+    found = parsed(with_keys(gates=gates, targets=targets, tests={"passes-to-count": 5}))
+    a, b, c = found.targets
+    assert a.gate == {
+        "smoke": Need.REQUIRED,
+        "installed": Need.ADVISORY,
+        "x": Need.ONCE_BASELINE,
+    }
+    assert (a.flaky, b.flaky, c.flaky) == ({"smoke": 2}, {}, {})
+    assert (a.passes_to_count, b.passes_to_count, c.passes_to_count) == (5, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ({"smoke": {"need": "require"}}, "'require' is not known here"),
+        ({"smoke": {"flakey": 1}}, "unknown key 'flakey'"),
+        ({"smoke": {"flaky": -1}}, "wants at least 0, this is -1"),
+    ],
+)
+def test_what_a_gate_cannot_say_is_told(gate: dict[str, object], message: str) -> None:
+    assert messages_of(text(it={"gate": gate})) == [message]
+
+
+@pytest.mark.parametrize("gate", [{}, {"smoke": "advisory"}, {"smoke": {"need": "once-baseline"}}])
 def test_a_gate_that_requires_nothing_is_refused(gate: dict[str, str]) -> None:
     message = "nothing is required, so untested trees would be promoted"
     assert messages_of(text(it={"gate": gate})) == [message]

@@ -102,3 +102,28 @@ def test_hooks_have_numbers_and_old_ones_go() -> None:
     assert hooks.count == 3
     hooks.note("here", named("de")[0], 2000.0)
     assert [(one.after, one.number) for one in hooks.named("here", 9)] == [("e", 4)]
+
+
+def test_what_hooks_named_is_kept_in_their_order_until_it_is_old() -> None:
+    hooks = Hooks()
+    links = named("ab bc cd")
+    for place, link, now in zip(("one", "two", "one"), links, (0.0, 1.0, 500.0), strict=True):
+        hooks.note(place, link, now)
+    hooks.note_sender("three")
+    assert hooks.kept(501.0) == (
+        *((place, None) for place in ("one", "two", "three")),
+        *(("one", links[0]), ("two", links[1]), ("one", links[2])),
+    )
+    assert hooks.kept(700.0)[3:] == (("one", links[2]),)
+    assert hooks.is_awaited("three", 700.0)
+
+
+def test_whoever_names_far_too_much_pushes_nobody_else_out() -> None:
+    hooks = Hooks()
+    link = named("ab")[0]
+    for place in range(30):
+        for _ in range(1100):
+            hooks.note(f"{place}", link, 1.0)
+    hooks.note("quiet", link, 1.0)
+    kept = [place for place, one in hooks.kept(2.0) if one is not None]
+    assert len(kept) == 20_000 and kept.count("quiet") == 1

@@ -8,6 +8,8 @@ from pipeline.words.symptoms import Cause
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
+pytestmark = pytest.mark.cold
+
 OF_ONE_PROGRAM = {
     Cause.FAILED_UNIT,
     Cause.START_TIMEOUT,

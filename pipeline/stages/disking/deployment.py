@@ -14,8 +14,9 @@ from pipeline.ports import process, userns
 from pipeline.ports.files import full_disk
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed
-from pipeline.words.fixture import FIXTURE, FixtureFile
+from pipeline.words.fixture import FIXTURE, FixtureFile, fixture_of
 from pipeline.words.refs import Commit, RefName
+from pipeline.words.session import SessionSpec
 
 _SOURCES = Path(__file__).parents[1] / "fixture"
 # The directory is thrown away when the disk is made: nothing in it has to reach the platter,
@@ -45,6 +46,7 @@ class Deployment:
     commit: Commit
     options: tuple[str, ...]
     remote: Remote | None = None
+    session: SessionSpec | None = None
 
 
 def deploy(what: Deployment, sysroot: Path, *, repo: Path, log: Log) -> Path:
@@ -89,7 +91,7 @@ def furnish(deployment: Path, what: Deployment) -> None:
     """Put the fixture and the machine's settings into the deployment's ``/etc``."""
     for path, (mode, content) in settings(what).items():
         _write(deployment, path, content, mode)
-    for entry in FIXTURE:
+    for entry in fixture_of(what.session):
         target = deployment / entry.path.lstrip("/")
         if entry.symlink:
             _make_parents(deployment, target)

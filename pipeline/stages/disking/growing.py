@@ -43,7 +43,7 @@ from pipeline.words.disk_steps import (
     prefixes,
     steps,
 )
-from pipeline.words.fixture import FIXTURE
+from pipeline.words.fixture import fixture_of
 from pipeline.words.refs import Commit, is_commit
 
 MAX_LAYERS = 8
@@ -305,7 +305,7 @@ def _additions(what: Deployment) -> Iterator[tuple[str, Own]]:
     """List what is put over a deployment's ``/etc``, in the order in which that happens."""
     for path, (mode, content) in settings(what).items():
         yield path, Own(meta=Meta(mode=0o100000 | mode), content=content)
-    for entry in FIXTURE:
+    for entry in fixture_of(what.session):
         if entry.symlink:
             yield entry.path, Own(meta=Meta(mode=0o120777), symlink=entry.symlink)
         else:

@@ -6,13 +6,13 @@ checksum. ``decide`` asks before a ref moves, ``violations`` looks whether it ho
 anything: that is ``move``'s business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.ports.ledger import Ledger, PromotionRow, PromotionState, Sitting
+from pipeline.ports.ledger import Ledger, PromotionRow, PromotionState, Sitting, VerdictRow
 from pipeline.ports.ostree import Repo
 from pipeline.stages.promoting.summary import served_refs
-from pipeline.words.gate import judge
+from pipeline.words.gate import Flakes, judge, settled
 from pipeline.words.manifest import Need, Target
 from pipeline.words.refs import Commit, RefName, buildmaster_ref, name_of_part
 from pipeline.words.run import place_of
@@ -67,7 +67,8 @@ def decide(
     ``missing`` names trees of the group that the run does not have.
     """
     newest = [sitting.newest(osname, one.tree.name) for one in candidates]
-    against = [_against(sitting, one) for one in candidates]
+    baselines = {one.tree.name: sitting.baselines(osname, one.tree.name) for one in candidates}
+    against = [_against(sitting, one, baselines[one.tree.name]) for one in candidates]
     if sitting.kind_of(run) == TRY:
         against = [((TRIED, *reasons), notes) for reasons, notes in against]
     ahead = [row for row in newest if row and row.place > place_of(run)]
@@ -86,13 +87,14 @@ def decide(
             candidate=one,
             state=state,
             previous=row.commit if row else None,
-            reason="; ".join(reasons) or together,
+            # What was excused is noted where it moves: it passed, and why is to be found.
+            reason="; ".join(reasons) or together or "; ".join(notes),
             notes=notes,
         )
         for one, row, (reasons, notes) in zip(candidates, newest, against, strict=True)
     )
     if state is not PromotionState.DONE:
-        _write(sitting, decisions, run=run, osname=osname)
+        _write(sitting, decisions, baselines, run=run, osname=osname)
     return decisions
 
 
@@ -113,19 +115,30 @@ def _is_done(candidate: Candidate, row: PromotionRow | None, run: str) -> bool:
     )
 
 
-def _against(sitting: Sitting, candidate: Candidate) -> _Against:
+def _against(sitting: Sitting, candidate: Candidate, baselines: frozenset[str]) -> _Against:
     """List what holds a candidate back, and what is only to be told."""
     rows = sitting.verdicts(candidate.tree.commit)
     result = judge(
         candidate.target.gate,
         {suite: row.verdict for suite, row in rows.items()},
         messages={suite: row.message for suite, row in rows.items()},
+        flakes=Flakes(
+            seen={suite: row.flaky for suite, row in rows.items()}, budget=candidate.target.flaky
+        ),
+        baselines=baselines,
     )
     hindrance = (candidate.hindrance,) if candidate.hindrance else ()
     return (*hindrance, *result.reasons), result.notes
 
 
-def _write(sitting: Sitting, decisions: Sequence[Decision], *, run: str, osname: str) -> None:
+def _write(
+    sitting: Sitting,
+    decisions: Sequence[Decision],
+    baselines: Mapping[str, frozenset[str]],
+    *,
+    run: str,
+    osname: str,
+) -> None:
     batch = sitting.new_batch()
     for one in decisions:
         sitting.write(
@@ -136,7 +149,9 @@ def _write(sitting: Sitting, decisions: Sequence[Decision], *, run: str, osname:
             commit=one.candidate.tree.commit,
             previous=one.previous,
             state=one.state,
-            gate=one.candidate.target.gate,
+            # As it was judged: a suite that gets its baseline later was not required of this one.
+            gate=settled(one.candidate.target.gate, baselines[one.candidate.tree.name]),
+            flaky=one.candidate.target.flaky,
             reason=one.reason,
         )
 
@@ -176,12 +191,19 @@ def why_not(ledger: Ledger, ref: RefName, commit: Commit, *, repo: Repo) -> str:
     mine = [row for row in moved if row.osname == osname]
     if not mine:
         return "no promotion of it is recorded"
-    passed = {row.suite for row in ledger.attempts(commit) if row.verdict is Verdict.PASSED}
+    passed = {row.suite for row in ledger.attempts(commit) if _is_pass(row, mine[0])}
     required = {suite for suite, need in mine[0].gate.items() if need is Need.REQUIRED}
     lacking = sorted(required - passed)
     if lacking or not required:
         return f"no pass is recorded of {', '.join(lacking) or 'any suite'}"
     return ""
+
+
+def _is_pass(row: VerdictRow, promotion: PromotionRow) -> bool:
+    """Tell whether a verdict satisfied the gate that a promotion was judged by."""
+    if row.verdict is Verdict.FLAKY:
+        return Flakes(seen={row.suite: row.flaky}, budget=promotion.flaky).allow(row.suite)
+    return row.verdict is Verdict.PASSED
 
 
 def ref_of(row: PromotionRow) -> RefName:

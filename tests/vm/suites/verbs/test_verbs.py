@@ -22,6 +22,8 @@ from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
+pytestmark = pytest.mark.cold
+
 
 def test_a_command_that_ends_well_succeeds(machine: Machine) -> None:
     assert machine.succeeds(["echo", "a  b", "$HOME"]) == "a  b $HOME"

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The graphical session of a machine: how it is waited for, and what tests do in it.
+
+Nothing here knows a compositor: logind tells of the session, a socket of the compositor, the
+screen of what it draws, and each program itself of its windows.
+"""
+
+import shlex
+from dataclasses import dataclass, replace
+
+from pipeline.words.desktop_entry import App
+from pipeline.words.journal import Entry
+from pipeline.words.picture import Shows, shows
+from pipeline.words.png import NotAPicture, read_png
+from pipeline.words.session import GREETER, Login, SessionSpec
+from pipeline.words.symptoms import Cause
+from pipeline.words.wayland_log import LARGEST, Windows, windows_of
+from vmtests.bench import Bench
+from vmtests.following import GuestFailed
+from vmtests.machine import Machine
+
+SESSION_STARTED = "8d45620c1a4348dbb17410da57c60c66"
+"""systemd-logind's, see sd-messages.h."""
+_SPEAKER = "ostci-session"
+_PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "VTNr")
+_PLACE = "/run/ostci-apps"
+_START_S = 15.0
+_RUN = f"""\
+log={_PLACE}/$1.log code={_PLACE}/$1.code
+shift
+{{
+    WAYLAND_DEBUG=client "$@" 2>&1
+    echo $? >"$code.new" && mv "$code.new" "$code"
+}} | {{
+    (ulimit -f {LARGEST // 512} && exec cat >"$log") 2>/dev/null
+    exec cat >/dev/null
+}}
+"""
+"""Runs a program, keeps the beginning of what it says, and lets it say more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What became of a program: ``code`` when it has ended, ``last`` its last own line."""
+
+    windows: Windows
+    code: int | None = None
+    last: str = ""
+
+
+class Desktop:
+    """The session of one boot."""
+
+    def __init__(self, machine: Machine, spec: SessionSpec) -> None:
+        self.machine, self.spec = machine, spec
+        self.id = ""
+        """logind's number of the session."""
+        self.uid = ""
+        self.socket = ""
+        self._count = 0
+
+    # How it comes up
+
+    def wait(self) -> None:
+        """Wait for the login and for the compositor's socket; raises GuestFailed with the cause."""
+        spec, machine = self.spec, self.machine
+        # Somebody's patience is not stretched by a slow machine, the session's start is.
+        patience_s = spec.delay_s / machine.speed if spec.login is Login.TIMED else 0.0
+        what = f"a session of {spec.user}"
+        found = machine.wait_until(self._login, what, timeout_s=spec.deadline_s + patience_s)
+        self.id = found.get("SESSION_ID")
+        machine.mark("session")
+        self.uid = machine.succeeds(["id", "-u", spec.user]).strip()
+        self.socket = machine.wait_until(
+            self._socket, f"{spec.name} to listen", timeout_s=float(spec.deadline_s)
+        )
+        machine.mark("compositor")
+
+    def wait_for_frame(self) -> None:
+        """Wait until there is more on the screen than a text console has; keeps the picture."""
+        found = [Shows.BLANK]
+
+        def look() -> bool:
+            self.check()
+            found[0] = self.screen()
+            return found[0] is Shows.GRAPHICS
+
+        try:
+            self.machine.wait_until(look, "a picture", timeout_s=float(self.spec.deadline_s))
+        except GuestFailed as error:
+            if error.cause is not Cause.TEST:
+                raise
+            what = f"the session is up, but the screen shows {found[0]}"
+            raise GuestFailed(what, cause=Cause.NO_SESSION) from error
+        self.machine.mark("frame")
+
+    def screen(self) -> Shows:
+        """Tell what is on the screen now, which is kept as the session's picture."""
+        path = self.machine.screenshot("session")
+        try:
+            return shows(read_png(path.read_bytes()))
+        except NotAPicture:
+            return Shows.BLANK  # its size is the guest's choice, and none that a session has
+
+    def check(self) -> None:
+        """Raise GuestFailed once the session is over, with what its compositor said last."""
+        ended = self.over()
+        if ended:
+            raise GuestFailed(ended, cause=Cause.SESSION_ENDED)
+
+    def over(self) -> str:
+        """Say how the session ended; nothing while it has not."""
+        said = [entry for entry in self.machine.entries() if entry.speaker == _SPEAKER]
+        for place, entry in enumerate(said):
+            if entry.priority <= 3:
+                before = next((one.message for one in reversed(said[:place])), "")
+                return entry.message + (f"; it said last: {before[:200]}" if before else "")
+        return ""
+
+    def properties(self) -> dict[str, str]:
+        """Tell what logind knows of the session."""
+        options = [f"--property={','.join(_PROPERTIES)}", "--", self.id]
+        shown = self.machine.succeeds(["loginctl", "show-session", *options])
+        return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+    def login(self) -> Entry | None:
+        """Find the entry with which logind tells of the session."""
+        for entry in self.machine.entries():
+            if entry.message_id == SESSION_STARTED and entry.get("USER_ID") == self.spec.user:
+                return entry
+        return None
+
+    def greeter(self) -> Entry | None:
+        """Find the entry with which a greeter began to wait for somebody."""
+        return next((one for one in self.machine.entries() if one.speaker == GREETER), None)
+
+    def _login(self) -> Entry | None:
+        self.check()
+        if self.machine.watch.units.get("greetd.service") == "failed":
+            raise GuestFailed("greetd.service has failed", cause=Cause.NO_SESSION)
+        return self.login()
+
+    def _socket(self) -> str:
+        self.check()
+        script = f"for one in /run/user/{self.uid}/wayland-?; do [ -S $one ] && echo $one; done"
+        found = self.machine.shell(script).text.split()
+        return found[0].rpartition("/")[2] if found else ""
+
+    # What is done in it
+
+    def start(self, app: App) -> str:
+        """Start an application as the session's user; tells what it is called in the guest."""
+        self._count += 1
+        own = f"app-{self._count}"
+        home = f"/var/home/{self.spec.user}"
+        runtime = f"/run/user/{self.uid}"
+        environment = {
+            "HOME": home,
+            "USER": self.spec.user,
+            "LANG": "C.UTF-8",
+            "XDG_RUNTIME_DIR": runtime,
+            "XDG_SESSION_TYPE": "wayland",
+            "XDG_CURRENT_DESKTOP": self.spec.name,
+            "WAYLAND_DISPLAY": self.socket,
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+        }
+        argv = ["systemd-run", "--quiet", "--collect", f"--unit=ostci-{own}"]
+        argv += [f"--uid={self.spec.user}", f"--working-directory={home}"]
+        argv += ["--property=TimeoutStopSec=5"]
+        argv += [f"--setenv={name}={value}" for name, value in environment.items()]
+        argv += ["--", "/bin/sh", f"{_PLACE}/run", own, *app.argv]
+        prepare = f"mkdir -p {_PLACE} && chown {self.uid} {_PLACE} && cat >{_PLACE}/run <<'END'\n"
+        done = self.machine.shell(f"{prepare}{_RUN}END\n{shlex.join(argv)}", timeout_s=_START_S)
+        if done.code != 0:
+            raise GuestFailed(f"{app.name} cannot be started: {done.error_text.strip()[-200:]}")
+        return own
+
+    def look(self, own: str) -> Started:
+        """Tell what a program that was started has come to."""
+        script = f"cat {_PLACE}/{own}.code 2>/dev/null || echo -; cat {_PLACE}/{own}.log"
+        code, _, text = self.machine.shell(script, timeout_s=_START_S).text.partition("\n")
+        last = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
+        return Started(
+            windows=windows_of(text),
+            code=int(code) if code.strip().isdigit() else None,
+            last=last[-1].strip()[:200] if last else "",
+        )
+
+    def wait_for_window(self, own: str, *, timeout_s: float) -> Started:
+        """Wait until a program shows a window or has ended."""
+        newest = [Started(windows=Windows())]
+
+        def look() -> bool:
+            self.check()
+            newest[0] = self.look(own)
+            return newest[0].windows.shown or newest[0].code is not None
+
+        try:
+            self.machine.wait_until(look, "a window", timeout_s=timeout_s)
+        except GuestFailed as error:
+            if error.cause is not Cause.TEST:
+                raise
+            said = newest[0].windows.error or newest[0].last
+            why = f"; it said: {said}" if said else ""
+            raise GuestFailed(f"no window within {timeout_s:.0f} s{why}") from error
+        return replace(newest[0])
+
+    def stop(self, own: str) -> None:
+        """End a program, with all that it has started."""
+        # It may have ended by itself, or be ending: either is fine.
+        self.machine.shell(f"systemctl stop ostci-{own}.service", timeout_s=_START_S)
+
+
+class _Once:
+    """The desktop of this process: brought up once, and skipped by all after it has failed."""
+
+    desktop: Desktop | None = None
+    why = ""
+
+
+def the_desktop(bench: Bench) -> Desktop:
+    """Bring up the session, once; what goes wrong is told by the first who asks."""
+    import pytest
+
+    if _Once.desktop is not None:
+        return _Once.desktop
+    if _Once.why:
+        pytest.skip(f"there is no session: {_Once.why}")
+    try:
+        _Once.desktop = _brought_up(bench)
+    except GuestFailed as error:
+        _Once.why = error.what
+        raise
+    return _Once.desktop
+
+
+def _brought_up(bench: Bench) -> Desktop:
+    parameters = bench.parameters
+    spec, compositor = parameters.target.session, parameters.compositor
+    assert spec is not None and compositor is not None, "run_suite asks for both"
+    problem = compositor.problem or compositor.skip
+    if problem:
+        raise GuestFailed(problem, cause=Cause.NO_SESSION)
+    machine = bench.booted()
+    if not machine.watch.is_complete:
+        outcome = machine.watch.outcome
+        raise GuestFailed(
+            f"the boot failed: {outcome.message}", cause=outcome.cause or Cause.DEADLINE
+        )
+    desktop = Desktop(machine, spec)
+    desktop.wait()
+    return desktop
+
+
+def seconds_between(first: Entry, second: Entry) -> float:
+    """Tell the seconds of the guest's clock from one entry to another."""
+    times = [one.get("__MONOTONIC_TIMESTAMP") for one in (first, second)]
+    if not all(one.isascii() and one.isdigit() for one in times):
+        return 0.0
+    return (int(times[1]) - int(times[0])) / 1e6

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every executable of ``tests/vm`` of a component is run in the guest; what it says is its result.
+
+It runs as root, in a copy of its folder, after a boot of its own kind: one that reboots is started
+again with ``$AUTOPKGTEST_REBOOT_MARK``, as autopkgtest does it
+(https://salsa.debian.org/ci-team/autopkgtest/-/blob/master/doc/README.package-tests.rst).
+"""
+
+import base64
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.words.external import Externals, ExternalTest
+from pipeline.words.installed import judge_test
+from pipeline.words.verdict import Verdict
+from vmtests.again import standing
+from vmtests.bench import Bench
+from vmtests.bench import bench as the_bench
+from vmtests.following import GuestFailed
+from vmtests.machine import Machine
+
+_TOP = "/var/tmp/ostci-externals"
+_CHUNK = 48 * 1024
+_LONGEST_MARK = 200
+_FRESH = """\
+rm -rf {top}/run && mkdir -p {top}/run/tmp {top}/run/bin && cp -R {top}/{component} {top}/run/tests
+"""
+_REBOOT = """\
+cat >{top}/run/bin/autopkgtest-reboot <<'END'
+#!/bin/sh
+[ $# = 1 ] || {{ echo "usage: autopkgtest-reboot MARK" >&2; exit 1; }}
+printf %s "$1" >{top}/run/mark.new && mv {top}/run/mark.new {top}/run/mark && sync
+kill -KILL "$(cat {top}/run/pid)"
+# Whoever called us must not go on before the machine is down.
+while :; do sleep 1000; done
+END
+chmod 755 {top}/run/bin/autopkgtest-reboot
+ln -sf {top}/run/bin/autopkgtest-reboot /tmp/autopkgtest-reboot
+"""
+_RUN = """\
+cd {top}/run/tests || exit 1
+export HOME={top}/run/tmp TMPDIR={top}/run/tmp AUTOPKGTEST_TMP={top}/run/tmp
+export PATH={top}/run/bin:$PATH
+{mark}
+./{file} &
+echo $! >{top}/run/pid
+wait $!
+"""
+_sent: set[str] = set()
+
+
+def _tests() -> list[tuple[ExternalTest, Externals]]:
+    return [(test, one) for one in the_bench().parameters.externals for test in one.tests]
+
+
+@pytest.fixture
+def machine(bench: Bench) -> Iterator[Machine]:
+    """The machine, started again after a test that took it down."""
+    yield standing(bench)
+
+
+@pytest.mark.named
+@pytest.mark.parametrize(("test", "of"), _tests(), ids=[test.name for test, _ in _tests()])
+def test_external(test: ExternalTest, of: Externals, watched: Machine) -> None:
+    if test.problem:
+        raise GuestFailed(f"{test.name} is malformed: {test.problem}")
+    _skip_without(test, watched)
+    _send(of, watched)
+    _must(watched, _FRESH.format(top=_TOP, component=of.component))
+    mark: str | None = None
+    said: list[str] = []
+    errors: list[str] = []
+    for boots in range(test.reboots + 1):
+        script = _script(test, mark)
+        done = watched.shell(script, timeout_s=test.timeout_s)
+        said.append(done.text)
+        errors.append(done.error_text)
+        for line in f"{done.text}\n{done.error_text}".strip().splitlines():
+            watched.note(line)
+        mark = _mark(watched) if test.reboots else None
+        if mark is None:
+            break
+        if boots == test.reboots:
+            raise GuestFailed(f"it wants to reboot more often than its header says: {test.reboots}")
+        watched.note(f"it reboots, with the mark {mark}")
+        watched.reboot()
+    output = "\n".join(one for one in said if one)
+    found = judge_test(
+        test.as_installed, done.code, output, "\n".join(errors).strip(), seconds=test.timeout_s
+    )
+    if found.verdict is Verdict.FAILED:
+        raise GuestFailed(found.message)
+    if found.verdict is Verdict.SKIPPED:
+        why = f" ({test.expected_to_fail})" if test.expected_to_fail else ""
+        pytest.skip(found.message + why)
+    if found.message:
+        watched.note(f"warning: {test.name} {found.message}")
+
+
+def _skip_without(test: ExternalTest, machine: Machine) -> None:
+    missing = [one for one in test.needs if not machine.has(one)]
+    for package in test.packages:
+        done = machine.shell(f"dpkg-query -W -f '${{db:Status-Status}}' {shlex.quote(package)}")
+        if done.code != 0 or done.text != "installed":
+            missing.append(package)
+    if missing:
+        pytest.skip(f"it needs {', '.join(missing)}, which the tree does not have")
+
+
+def _send(of: Externals, machine: Machine) -> None:
+    """Put a component's folder on the guest's disk, once."""
+    if of.component in _sent:
+        return
+    place = f"{_TOP}/{of.component}"
+    _must(machine, f"rm -rf {place} && mkdir -p {place}")
+    for file in of.files:
+        path = f"{place}/{file.name}"
+        _must(machine, f": >{path} && chmod {'755' if file.is_program else '644'} {path}")
+        for at in range(0, len(file.data), _CHUNK):
+            text = base64.b64encode(file.data[at : at + _CHUNK]).decode()
+            _must(machine, f"base64 -d >>{path} <<'END'\n{text}\nEND\n")
+    # On the disk: the machine may be taken down by the first of them.
+    _must(machine, "sync")
+    _sent.add(of.component)
+
+
+def _must(machine: Machine, script: str) -> None:
+    done = machine.shell(script, timeout_s=30.0)
+    if done.code != 0:
+        raise GuestFailed(f"the tests cannot be put into the guest: {done.error_text[-200:]}")
+
+
+def _script(test: ExternalTest, mark: str | None) -> str:
+    marked = f"export AUTOPKGTEST_REBOOT_MARK={shlex.quote(mark)}" if mark is not None else ""
+    reboot = _REBOOT.format(top=_TOP) if test.reboots else ""
+    return reboot + _RUN.format(top=_TOP, mark=marked, file=test.file)
+
+
+def _mark(machine: Machine) -> str | None:
+    """Take the mark that the test left when it asked for a reboot; None where it did not."""
+    path = f"{_TOP}/run/mark"
+    done = machine.shell(f"[ -e {path} ] && head -c 1000 {path} && rm {path}")
+    if done.code != 0:
+        return None
+    if len(done.text) > _LONGEST_MARK or not done.text.isprintable():
+        raise GuestFailed(f"its reboot mark is no word: {ascii(done.text)[:60]}")
+    return done.text
