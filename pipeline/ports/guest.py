@@ -210,11 +210,10 @@ class GuestShell:
         """
         self._last_id += 1
         self._result, self._lost = None, ""
-        if data:
-            self._to_send += f"data {self._last_id} {len(data)}\n".encode() + data
-        line = f"run {self._last_id} {max(1, round(seconds))} {_for_printf(script)}\n"
+        size = f"/{len(data)}" if data else ""
+        line = f"run {self._last_id} {max(1, round(seconds))}{size} {_for_printf(script)}\n"
         # A script of which a part is sent has to be sent whole, or both become garbage.
-        self._to_send += line.encode()
+        self._to_send += line.encode() + data
         self._wire.send(self._to_send)
 
     def expect(self, root: str) -> None:
