@@ -141,6 +141,23 @@ class Bench:
             self.machine.wait_for_boot()
         return self.machine
 
+    @contextmanager
+    def machines(self, test: str) -> Iterator["Several"]:
+        """Have more machines for one test; all of them are dead after it."""
+        from vmtests.several import Several
+
+        if self._wrong is not None:
+            raise self._wrong
+        origin = self.forks.origin() if self.can_fork() and self.forks is not None else None
+        assert self._virt is not None, "the hypervisor was not opened"
+        into = self.evidence.directory / "tests" / slug(test)
+        self.several = Several(self.parameters, self._virt, into, origin=origin, log=self.log)
+        try:
+            yield self.several
+        finally:
+            self.several.close()
+            self.several = None
+
     def can_fork(self) -> bool:
         """Tell whether tests can have machines of their own, which go on from a checkpoint.
 
@@ -195,21 +212,6 @@ class Bench:
                 machine.is_spent = True
                 machine = self.booted()
             yield machine
-
-    @contextmanager
-    def machines(self, test: str) -> Iterator["Several"]:
-        """Have more machines for one test; all of them are dead after it."""
-        from vmtests.several import Several
-
-        if self._wrong is not None:
-            raise self._wrong
-        assert self._virt is not None, "the machine was not started"
-        self.several = Several(self.parameters, self._virt, log=self.log, test=test)
-        try:
-            yield self.several
-        finally:
-            self.several.close()
-            self.several = None
 
     def end(self) -> None:
         """End the machine and write down what was found."""

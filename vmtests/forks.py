@@ -207,6 +207,15 @@ class Forks:
         except (Trouble, Failed, OSError) as error:
             self._log.warning(f"{test} cannot be entered later: {error}", about=machine.name)
 
+    def origin(self) -> Origin | None:
+        """Tell what machines go on from, its memory read; None where there is nothing of use."""
+        try:
+            if self._checked is not None:
+                self._checked.result()
+        except Damaged as error:
+            self._give_up(error)
+        return self._origin
+
     def _give_up(self, error: Damaged) -> None:
         with self._lock:
             if self._origin is not None:

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Several machines in one test, in a private network of their own.
 
-Each boots from the disk under test, on a layer of its own, and has a directory of its own in the
-evidence. Whatever a test asks of one of them, the others are followed meanwhile; one that dies
-unasked ends what the test waits for, and is named.
+Each goes on from the checkpoint of the commit under test, or boots where there is none, on a layer
+of its own, and has a directory of its own in the evidence. Whatever a test asks of one of them, the
+others are followed meanwhile; one that dies unasked ends what the test waits for, and is named.
 """
 
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.ports.domain import Hypervisor
-from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
+from pipeline.ports.migration import Damaged
 from pipeline.ports.wire import Hub, Wire
 from pipeline.words.suite import SuiteParameters
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.machine import Machine
+from vmtests.origin import Origin
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+_TAKEN = re.compile(r"(machine|fork)\d*|v")
 _NETWORK = "10.111.0"
 
 
@@ -39,14 +40,24 @@ class Member(Machine):
         wire: Wire,
         addresses: Mapping[str, str],
         others: "Several",
+        origin: Origin | None,
     ) -> None:
-        super().__init__(parameters, hypervisor, evidence, log=log, name=name)
+        super().__init__(parameters, hypervisor, evidence, log=log, name=name, origin=origin)
         self.evidence = evidence
+        self.alias = name
         self._wire, self._addresses, self._others = wire, addresses, others
 
     def start(self) -> None:
-        """Boot it, out of the network still."""
-        super().start()
+        """Have it up, out of the network still."""
+        try:
+            super().start()
+        except Damaged as error:
+            # As for one machine alone: that takes longer and proves the same.
+            self._log.warning(f"the checkpoint is not used: {error}", about=self.name)
+            self._origin = None
+            self.close()
+            self.forget()
+            super().start()
         self._running().beside = self._others
 
     def boot(self) -> None:
@@ -68,13 +79,19 @@ class Several:
     """The machines of one test; call it with their names to have them booted."""
 
     def __init__(
-        self, parameters: SuiteParameters, hypervisor: Hypervisor, *, log: Log, test: str
+        self,
+        parameters: SuiteParameters,
+        hypervisor: Hypervisor,
+        into: Path,
+        *,
+        origin: Origin | None,
+        log: Log,
     ) -> None:
         self.machines: tuple[Member, ...] = ()
         self._parameters = parameters
         self._hypervisor = hypervisor
         self._log = log
-        self._test = re.sub(r"[^A-Za-z0-9_.-]", "_", test)[:80]
+        self._into, self._origin = into, origin
         self._stack = ExitStack()
         self._is_pumping = False
         self._told: set[float] = set()
@@ -87,7 +104,7 @@ class Several:
         if self.machines or not names or len(set(names)) < len(names):
             raise ValueError("machines are asked for once a test, with names that differ")
         for name in names:
-            if not _NAME.fullmatch(name) or name == "machine":
+            if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for one: up to 16 of a-z and 0-9")
         hub = Hub(len(names))
         self._stack.callback(hub.close)
@@ -144,17 +161,10 @@ class Several:
         }
 
     def _member(self, name: str, wire: Wire, addresses: Mapping[str, str]) -> Member:
-        given = self._parameters
-        sockets, scratch = Path(given.sockets) / name, Path(given.scratch) / name
-        for path, mode in ((sockets, 0o711), (scratch, 0o700)):
-            path.mkdir(exist_ok=True)
-            path.chmod(mode)
-        self._stack.callback(_leave_nothing, sockets, scratch)
-        evidence = Evidence(Path(given.evidence) / self._test / name, log=self._log)
+        evidence = Evidence(self._into / name, log=self._log)
         self._stack.callback(evidence.close)
-        own = replace(given, sockets=str(sockets), scratch=str(scratch))
-        return Member(
-            own,
+        made = Member(
+            self._parameters,
             self._hypervisor,
             evidence,
             log=self._log,
@@ -162,9 +172,7 @@ class Several:
             wire=wire,
             addresses=addresses,
             others=self,
+            origin=self._origin,
         )
-
-
-def _leave_nothing(*directories: Path) -> None:
-    for directory in directories:
-        remove_tree(directory)
+        self._stack.callback(made.forget)
+        return made

@@ -210,8 +210,8 @@ class GuestShell:
         """
         self._last_id += 1
         self._result, self._lost = None, ""
-        limit_s = max(1, round(seconds))
-        line = f"run {self._last_id} {limit_s} {len(data)} {_for_printf(script)}\n"
+        size = f"/{len(data)}" if data else ""
+        line = f"run {self._last_id} {max(1, round(seconds))}{size} {_for_printf(script)}\n"
         # A script of which a part is sent has to be sent whole, or both become garbage.
         self._to_send += line.encode() + data
         self._wire.send(self._to_send)

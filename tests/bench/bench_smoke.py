@@ -61,8 +61,8 @@ def _ten_boots(request: TestRequest, scratch: Path) -> Row:
 
 
 def _evidence(request: TestRequest, scratch: Path) -> Row:
-    plain = replace(request, suite="plain", suites=_SUITES)
-    bare = replace(request, suite="bare", suites=_SUITES)
+    plain = replace(request, suite="plain", suites=_SUITES, forks=False)
+    bare = replace(request, suite="bare", suites=_SUITES, forks=False)
     ours, baseline = interleaved(
         lambda: timed(lambda: _run(plain, scratch)),
         lambda: timed(lambda: _run(bare, scratch)),

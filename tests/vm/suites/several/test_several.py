@@ -54,7 +54,6 @@ def test_a_client_and_the_server_it_asks(machines: Several, evidence: Evidence) 
     # A machine that is told to go is no failure of the others.
     server.crash()
     assert client.succeeds(["echo", "here"]) == "here"
-    kept = evidence.directory / "test_a_client_and_the_server_it_asks"
+    kept = evidence.directory / "tests/test_a_client_and_the_server_it_asks"
     for name in ("server", "client"):
-        assert b"Journal started" in (kept / name / "console.txt").read_bytes()
         assert (kept / name / "journal.json").stat().st_size

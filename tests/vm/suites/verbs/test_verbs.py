@@ -88,7 +88,7 @@ def test_a_port_is_waited_for_and_not_one_whose_unit_has_failed(machine: Machine
 
 
 def test_what_becomes_true_is_waited_for(machine: Machine) -> None:
-    machine.shell("(sleep 1; echo here >/tmp/late) >/dev/null 2>&1 &")
+    machine.shell("(sleep 1; echo here >/tmp/new; mv /tmp/new /tmp/late) >/dev/null 2>&1 &")
     assert machine.wait_until_succeeds(["cat", "/tmp/late"]) == "here"
     with pytest.raises(GuestFailed, match="it ended with exit code 2: ") as caught:
         machine.wait_until_succeeds(["sh", "-c", "echo not yet >&2; exit 2"], timeout_s=0.1)
