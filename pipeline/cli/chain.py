@@ -253,7 +253,8 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
 
 def hear(passage: Passage, result: SuiteResult) -> None:
     """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
-    with passage.stage("test", *part_of_test([result.tree], result.suite)):
+    part = part_of_test([result.tree], result.suite)
+    with passage.stage("test", *part, took_s=result.seconds):
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
