@@ -287,7 +287,8 @@ def hear(passage: Passage, result: SuiteResult) -> None:
     from pipeline.cli.background import judged, known_issues
     from pipeline.cli.screens import compare_screens
 
-    with passage.stage("test", *part_of_test([result.tree], result.suite)):
+    part = part_of_test([result.tree], result.suite)
+    with passage.stage("test", *part, took_s=result.seconds):
         result = judged(passage, result, known_issues(passage))
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))

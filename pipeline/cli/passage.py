@@ -186,14 +186,17 @@ class Passage:
         return self.command("shell", component)
 
     @contextmanager
-    def stage(self, name: str, *of: str) -> Iterator[None]:
-        """Be in a stage, or a part ``of`` it: time and ending are recorded, also when it raises."""
+    def stage(self, name: str, *of: str, took_s: float = 0.0) -> Iterator[None]:
+        """Be in a stage, or a part ``of`` it: time and ending are recorded, also when it raises.
+
+        ``took_s`` is how long the work itself took elsewhere.
+        """
         self._summary, self.waited_s = "", 0.0
-        started = time.monotonic()
+        started = time.monotonic() - took_s
         error: BaseException | None = None
         expected = None if of else self.house.expected_s(name)
         try:
-            with self.house.log.step(" ".join((name, *of)), expected_s=expected):
+            with self.house.log.step(" ".join((name, *of)), expected_s=expected, took_s=took_s):
                 self.house.log.detail(f"to repeat it: {self.command(name, *of)}")
                 yield
         except BaseException as caught:

@@ -12,7 +12,7 @@ import sys
 from pipeline import __version__
 from pipeline.cli.assigned import job_of
 from pipeline.cli.fetch import fetch
-from pipeline.words.errors import EXIT_PASSED, Failed
+from pipeline.words.errors import EXIT_PASSED, Failed, Trouble
 
 
 def do_perform(options: argparse.Namespace) -> int:
@@ -20,10 +20,11 @@ def do_perform(options: argparse.Namespace) -> int:
     job = job_of(options)
     if not fetch(options):
         return EXIT_PASSED
+    if options.verb == "test":
+        _make_disk(options)
     failed: Failed | None = None
     try:
-        for words in _stages(options):
-            _give(options, words)
+        _give(options, _stage(options))
     except Failed as error:
         failed = error
     words = [*("offer", job.verb, *job.what[:1], "--run", options.run)]
@@ -37,16 +38,21 @@ def do_perform(options: argparse.Namespace) -> int:
     return EXIT_PASSED
 
 
-def _stages(options: argparse.Namespace) -> list[list[str]]:
-    """Write the commands of a job as they are given on the master's host.
+def _make_disk(options: argparse.Namespace) -> None:
+    """Make the disk where it is booted: it is a matter of seconds, and of gigabytes to send.
 
-    A disk is made where it is booted: it is a matter of seconds, and of gigabytes to send.
+    One was made on the master's host before: whatever goes wrong here is this machine's trouble.
     """
-    (name,) = options.what
-    if options.verb == "build":
-        return [["build", name, "--run", options.run]]
-    test = ["test", name, "--suite", options.suite, "--run", options.run]
-    return [["disk", name, "--run", options.run], test]
+    try:
+        _give(options, ["disk", *options.what, "--run", options.run])
+    except Failed as error:
+        raise Trouble(f"no disk here of what there is one of: {error.what}") from error
+
+
+def _stage(options: argparse.Namespace) -> list[str]:
+    """Write the stage as it is given on the master's host."""
+    suite = ["--suite", options.suite] if options.suite else []
+    return [options.verb, *options.what, *suite, "--run", options.run]
 
 
 def _give(options: argparse.Namespace, words: list[str]) -> None:

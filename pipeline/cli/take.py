@@ -42,6 +42,7 @@ from pipeline.words.verdict import SuiteResult, Verdict
 
 _GROWS = 8
 """Objects are sent deflated; so many times the file's bound may they be together."""
+_LONGEST_S = 7 * 86400.0
 _CODES = {Outcome.BUILT: 0, Outcome.KEPT: 0, Outcome.FAILED: Failed.exit_code}
 
 
@@ -151,9 +152,10 @@ def _take_component(passage: Passage, parcel: Parcel, code: int) -> None:
     else:
         one = replace(one, key=None, commits={}, failed_ref="", worker=parcel.worker)
     _take_files(parcel, passage.run.component(name))
-    note_built(passage, one)
-    passage.house.log.fact(f"{one.outcome} on worker {parcel.worker}", about=name)
-    raise_failed(passage, result_of(one.arch, (one,)))
+    with passage.house.log.step(f"build {name}", took_s=_told_s(one.seconds)):
+        note_built(passage, one)
+        passage.house.log.fact(f"{one.outcome} on worker {parcel.worker}", about=name)
+        raise_failed(passage, result_of(one.arch, (one,)))
 
 
 def _take_artifact(passage: Passage, parcel: Parcel, one: BuiltComponent) -> BuiltComponent:
@@ -240,7 +242,8 @@ def _take_suite(passage: Passage, parcel: Parcel, code: int) -> None:
         _check_elsewhere(parcel, result)
     place = passage.run.test(name, suite)
     _take_files(parcel, place)
-    result = replace(result, evidence=str(place.relative_to(passage.run.path)))
+    evidence = str(place.relative_to(passage.run.path))
+    result = replace(result, evidence=evidence, seconds=_told_s(result.seconds))
     passage.house.log.fact(f"on worker {parcel.worker}", about=name)
     hear(passage, result)
 
@@ -259,6 +262,11 @@ def _check_elsewhere(parcel: Parcel, result: SuiteResult) -> None:
 
     if not (parcel.files / BASELINE).is_dir():
         raise Refused("it compares with a promoted tree, and has no evidence of that")
+
+
+def _told_s(seconds: float) -> float:
+    """Take the seconds that a worker tells, as far as they can be true."""
+    return seconds if 0.0 <= seconds <= _LONGEST_S else 0.0
 
 
 def _code_of(result: SuiteResult) -> int:

@@ -248,14 +248,19 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
     def _note_told(self, seen: Seen) -> Any:
         """Note what hooks told of merge requests; tells whether there was anything."""
         assert self._kept is not None
-        told = self._kept.told()
+        told = self._kept.take_told()
         notes = [
             (url, one)
             for url in (seen.requests if told else ())
             for (place, _), one in told.items()
             if place_of_repository(url) == place
         ]
-        for line in (yield self._book.ask(partial(self._looking.note_told, notes=notes))):
+        try:
+            said = yield self._book.ask(partial(self._looking.note_told, notes=notes))
+        except BaseException:
+            self._kept.give_back(told)
+            raise
+        for line in said:
             log.msg(line)
         self._kept.passed(told)
         return bool(told)

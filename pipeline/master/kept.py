@@ -6,7 +6,7 @@ written anew when a look has passed some of it, or when it has grown far beyond 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,17 @@ _ROOM = 1000
 
 
 class KeptHooks:
-    """The pushes that hooks named (``hooks``), and what they told of merge requests."""
+    """The pushes that hooks named (``hooks``), and what they told of merge requests.
 
-    def __init__(self, path: Path) -> None:
+    ``aside`` has work done elsewhere than in the reactor.
+    """
+
+    def __init__(self, path: Path, *, aside: Callable[..., Any] = threads.deferToThread) -> None:
+        self._aside = aside
         self.hooks = Hooks()
         self._path = path
         self._told: dict[tuple[str, str], Told] = {}
+        self._in_hand: dict[tuple[str, str], Told] = {}
         self._new: list[KeptHook] = []
         self._lines = 0
         self._most = _ROOM
@@ -36,7 +41,7 @@ class KeptHooks:
     @defer.inlineCallbacks
     def load(self) -> Any:
         """Read what a master before this one was told; tells the places to look at."""
-        found: tuple[KeptHook, ...] = yield threads.deferToThread(read_kept, self._path)
+        found: tuple[KeptHook, ...] = yield self._aside(read_kept, self._path)
         for one in found:
             self._note(one)
         self._lines = len(found)
@@ -71,7 +76,7 @@ class KeptHooks:
         if self._lines + len(new) > self._most:
             yield self._rewrite()
         elif new:
-            yield threads.deferToThread(append_kept, self._path, new)
+            yield self._aside(append_kept, self._path, new)
             # Only now: what could not be written is tried again with the next.
             del self._new[: len(new)]
             self._lines += len(new)
@@ -82,7 +87,7 @@ class KeptHooks:
         known = tuple(self._known())
         if not count and len(known) == self._lines:
             return  # lines are added by hooks alone: none has gone
-        yield threads.deferToThread(write_kept, self._path, known)
+        yield self._aside(write_kept, self._path, known)
         del self._new[:count]
         self._lines = len(known)
         self._most = 2 * len(known) + _ROOM
@@ -95,10 +100,20 @@ class KeptHooks:
 
     # Merge requests
 
-    def told(self) -> dict[tuple[str, str], Told]:
-        """Tell what is known of merge requests, by place and ref."""
-        return dict(self._told)
+    def take_told(self) -> dict[tuple[str, str], Told]:
+        """Tell what is known of merge requests, by place and ref, and nobody else has in hand.
+
+        Whoever takes it says ``passed`` when the ledger has it, else ``give_back``.
+        """
+        found = {key: one for key, one in self._told.items() if self._in_hand.get(key) is not one}
+        self._in_hand |= found
+        return found
 
     def passed(self, told: dict[tuple[str, str], Told]) -> None:
-        """Forget of that what the ledger has now; newer things that came meanwhile stay."""
+        """Forget what the ledger has now; newer things that came meanwhile stay."""
         self._told = {key: one for key, one in self._told.items() if told.get(key) is not one}
+        self.give_back(told)
+
+    def give_back(self, told: dict[tuple[str, str], Told]) -> None:
+        """Let others take what was taken."""
+        self._in_hand = {key: one for key, one in self._in_hand.items() if told.get(key) is not one}

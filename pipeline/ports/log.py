@@ -77,15 +77,16 @@ class Log:
 
     @contextmanager
     def step(
-        self, name: str, *, about: str = "", expected_s: float | None = None
+        self, name: str, *, about: str = "", expected_s: float | None = None, took_s: float = 0.0
     ) -> Iterator[None]:
         """Nest what is logged inside; the step's last line tells its time in seconds.
 
-        ``expected_s`` is how long it took last time, shown while it runs.
+        ``expected_s`` is how long it took last time, shown while it runs; ``took_s`` is how long
+        it took elsewhere before this.
         """
         outer = _steps.get()
         token = _steps.set((*outer, name))
-        started = time.monotonic()
+        started = time.monotonic() - took_s
         self._emit(
             Line(
                 level=Level.FACT,

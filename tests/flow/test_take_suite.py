@@ -44,6 +44,8 @@ class Heard:
         self.worker = prepare_anvil(root, "of anvil\n").workdir.root
         self.workdir = self.master.house().workdir
 
+    url = ""
+
     def commit(self) -> Commit:
         """Tell the commit of the newest run's tree."""
         run = self.master.house().last_run()
@@ -57,8 +59,8 @@ class Heard:
         passwords = {"anvil": "of anvil"}
         with docking(
             "127.0.0.1:0", self.workdir, passwords=passwords, certificate=None, log=Log()
-        ) as url:
-            run_ostci(self.worker, "fetch", "--from", url, *JOB, "--run", self.version)
+        ) as self.url:
+            run_ostci(self.worker, "fetch", "--from", self.url, *JOB, "--run", self.version)
             yield
 
     def take(self, result: SuiteResult, *, evidence: bool, code: int, told: int) -> Said:
@@ -104,6 +106,18 @@ def test_what_was_promoted_last_is_pulled_when_it_is_wanted(heard: Heard) -> Non
         found = find_baseline(passage, tree)
     assert found is not None and found.commit == heard.first
     assert house.repo.has_commit(heard.first) and found.version
+
+
+def test_a_disk_that_cannot_be_made_there_is_trouble_of_that_machine(heard: Heard) -> None:
+    with heard.assigned("push"):
+        said = run_ostci(
+            heard.worker,
+            *("perform", "--from", heard.url, *JOB, "--run", heard.version),
+            *("--into", str(heard.root / "never.tar")),
+            code=3,
+        )
+    assert "no disk here of what there is one of" in said.err and "kernel" in said.err
+    assert "offered" not in said.out and not (heard.root / "never.tar").exists()
 
 
 def test_a_failure_that_was_there_before_is_taken_with_its_evidence(heard: Heard) -> None:
