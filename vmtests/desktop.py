@@ -6,7 +6,7 @@ screen of what it draws, and each program itself of its windows.
 """
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.words.desktop_entry import App
 from pipeline.words.journal import Entry
@@ -221,7 +221,8 @@ class Desktop:
             said = newest[0].windows.error or newest[0].last
             why = f"; it said: {said}" if said else ""
             raise GuestFailed(f"no window within {timeout_s:.0f} s{why}") from error
-        return replace(newest[0])
+        # What it said last may come after its end.
+        return newest[0] if newest[0].code is None else self.look(own)
 
     def stop(self, own: str) -> None:
         """End a program, with all that it has started."""

@@ -7,7 +7,6 @@ A suite like any other, whose order matters: the last test ends the session.
 import pytest
 
 from pipeline.words.desktop_entry import App
-from pipeline.words.picture import Shows, shows
 from pipeline.words.symptoms import Cause
 from vmtests.bench import Bench
 from vmtests.desktop import Desktop, the_desktop
@@ -19,17 +18,15 @@ def desktop(bench: Bench) -> Desktop:
     return the_desktop(bench)
 
 
-def test_what_is_typed_goes_to_another_console_and_back(desktop: Desktop) -> None:
+def test_what_is_typed_arrives_in_a_window(desktop: Desktop) -> None:
     desktop.wait_for_frame()
-
-    def look(what: Shows) -> bool:
-        picture = desktop.screen()
-        return picture is not None and shows(picture) is what
-
-    desktop.machine.send_keys("ctrl-alt-f2")
-    desktop.machine.wait_until(lambda: look(Shows.TEXT), "a console")
-    desktop.machine.send_keys("alt-f7")
-    desktop.machine.wait_until(lambda: look(Shows.GRAPHICS), "the session")
+    script = "read -r word; echo $word >$HOME/word"
+    own = desktop.start(App(name="foot", argv=("foot", "sh", "-c", script)))
+    assert desktop.wait_for_window(own, timeout_s=20.0).windows.shown
+    desktop.machine.send_text("Hello_1\n")
+    read = "cat /var/home/testuser/word 2>/dev/null"
+    typed = desktop.machine.wait_until(lambda: desktop.machine.shell(read).text, "a word")
+    assert typed == "Hello_1"
 
 
 def test_a_program_that_ends_badly_is_told_with_what_it_said(desktop: Desktop) -> None:
