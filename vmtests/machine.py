@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
-from pipeline.ports.checkpoint import Checkpoint
 from pipeline.ports.domain import Card, Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import GUEST_ADDRESS, HOST_ADDRESS, Ram
 from pipeline.ports.guest import GuestResult, script_of
@@ -31,7 +31,10 @@ from pipeline.words.symptoms import Cause, Symptom
 from pipeline.words.waking import wake_program
 from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
-from vmtests.origin import Origin, write_seen
+
+if TYPE_CHECKING:
+    from pipeline.ports.checkpoint import Checkpoint
+    from vmtests.origin import Origin
 
 _DEPLOYMENT = re.compile(r"/ostree/deploy/[^/]+/deploy/([0-9a-f]{64})\.\d+$")
 _CARD = Card()
@@ -73,7 +76,7 @@ class Machine:
         log: Log,
         name: str = "machine",
         cards: Sequence[Card] = (),
-        origin: Origin | None = None,
+        origin: "Origin | None" = None,
         ram: Path | None = None,
     ) -> None:
         """``origin`` is the checkpoint that it begins from, ``ram`` a file for its memory."""
@@ -126,7 +129,7 @@ class Machine:
                 spec = replace(spec, ram=Ram(path=self._ram, is_shared=True))
             self._begin(spec, origin)
 
-    def _begin(self, spec: MachineSpec, origin: Origin | None) -> None:
+    def _begin(self, spec: MachineSpec, origin: "Origin | None") -> None:
         domain = self._stack.enter_context(self._hypervisor.start(spec))
         if origin is None:
             self.watch = BootWatch(expected_of(self.parameters.target, self.speed), domain.started)
@@ -218,7 +221,7 @@ class Machine:
             self._end_in(state)
         return self._overlay
 
-    def keep(self, parts: Checkpoint) -> None:
+    def keep(self, parts: "Checkpoint") -> None:
         """Write all of it as it is now, memory and layers of its disk, and end it."""
         with self._log.step("keep the machine", about=self.name):
             if self._is_plugged or self._cards:
@@ -261,6 +264,8 @@ class Machine:
 
     def write_seen(self, path: Path) -> None:
         """Write down what was seen of this boot, for those that go on from here."""
+        from vmtests.origin import write_seen
+
         following = self._running()
         root = following.root(_SHELL_S * self.speed)
         self._catch_up()
