@@ -28,10 +28,10 @@ from pipeline.words.records import to_json
 from pipeline.words.suite import LOG_MARK, PARAMETERS, SuiteParameters, SuiteReport
 from pipeline.words.verdict import TestResult, Verdict
 from vmtests.evidence import Evidence
-from vmtests.forks import Forks, can_fork
 from vmtests.machine import Machine
 
 if TYPE_CHECKING:
+    from vmtests.forks import Forks
     from vmtests.several import Several
 
 BEGAN = time.monotonic()
@@ -90,20 +90,30 @@ class Bench:
             raise_loopback()
             virt = self.stack.enter_context(hypervisor(parameters.machines, root, log=self.log))
             self._virt = virt
-            if can_fork(parameters):
-                self.forks = Forks(parameters, virt, log=self.log)
-                self.stack.callback(self.forks.close)
-            if self.forks is None or parameters.is_cold:
-                self._start(leaves=parameters.leaves_checkpoint)
-            elif not self.forks.find():
+            if parameters.is_cold and not parameters.leaves_checkpoint:
+                self._start()
+            elif parameters.is_cold or not self._finds_checkpoint():
                 self._start(leaves=True)
         except Exception as error:
             self._wrong = error
 
+    def _finds_checkpoint(self) -> bool:
+        return self._have_forks() and self.forks is not None and self.forks.find()
+
+    def _have_forks(self) -> bool:
+        """Load what makes forks where there can be any: not before a boot that wants none."""
+        from vmtests.forks import Forks, can_fork
+
+        if self.forks is None and self._virt is not None and can_fork(self.parameters):
+            self.forks = Forks(self.parameters, self._virt, log=self.log)
+            self.stack.callback(self.forks.close)
+        return self.forks is not None
+
     def _start(self, *, leaves: bool = False, name: str = "machine") -> None:
         """Start the machine that boots; ``leaves``: so that a checkpoint can be made of it."""
         assert self._virt is not None
-        ram = self.forks.ram() if self.forks is not None and leaves else None
+        is_wanted = leaves and self._have_forks() and self.forks and not self.forks.is_made
+        ram = self.forks.ram() if is_wanted and self.forks is not None else None
         machine = Machine(
             self._first(), self._virt, self.evidence, log=self.log, name=name, ram=ram
         )
@@ -165,7 +175,7 @@ class Bench:
         """
         if self._wrong is not None:
             raise self._wrong
-        if self.forks is None:
+        if not self._have_forks() or self.forks is None:
             return False
         if not self.forks.is_ready and not self._has_tried and not self.forks.find():
             self._has_tried = True
@@ -221,7 +231,8 @@ class Bench:
             if self.parameters.leaves_checkpoint and is_well and self.forks is not None:
                 self.forks.make(self.machine)
             failed = next((one for one in self.results if one.verdict is Verdict.FAILED), None)
-            if failed is not None and self.forks is not None and self.machine.is_alive():
+            is_kept = failed is not None and self.machine.is_alive() and self._have_forks()
+            if is_kept and failed is not None and self.forks is not None:
                 self.forks.keep(self.machine, failed.name, at_end=True)
             self.machine.close()
         self.evidence.write("timings.json", self.numbers())

@@ -99,6 +99,11 @@ class Forks:
         """Tell whether there is a checkpoint to go on from."""
         return self._origin is not None
 
+    @property
+    def is_made(self) -> bool:
+        """Tell whether there is one on the shelf, without a look into it."""
+        return (self._shelf.directory / self._key / "record.json").is_file()
+
     def find(self) -> bool:
         """Take the checkpoint off the shelf; tells whether there is one."""
         if self._origin is None:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.boot_count import next_boot
-from pipeline.ports.checkpoint import Checkpoint
 from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import Ram
 from pipeline.ports.log import Log
@@ -31,8 +31,11 @@ from vmtests.evidence import Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.looks import Looks
 from vmtests.network import Network
-from vmtests.origin import Origin, write_seen
 from vmtests.waits import Waits
+
+if TYPE_CHECKING:
+    from pipeline.ports.checkpoint import Checkpoint
+    from vmtests.origin import Origin
 
 _QUIET_S = 1.0
 """How long a guest may take to have nothing to do."""
@@ -50,7 +53,7 @@ class Machine(Waits, Copies, Looks, Network):
         log: Log,
         name: str = "machine",
         cards: Sequence[Card] = (),
-        origin: Origin | None = None,
+        origin: "Origin | None" = None,
         ram: Path | None = None,
     ) -> None:
         """``origin`` is the checkpoint that it begins from, ``ram`` a file for its memory."""
@@ -104,7 +107,7 @@ class Machine(Waits, Copies, Looks, Network):
                 spec = replace(spec, ram=Ram(path=self._ram, is_shared=True))
             self._begin(spec, origin)
 
-    def _begin(self, spec: MachineSpec, origin: Origin | None) -> None:
+    def _begin(self, spec: MachineSpec, origin: "Origin | None") -> None:
         domain = self._stack.enter_context(self._hypervisor.start(spec))
         if origin is None:
             self.watch = BootWatch(expected_of(self.parameters.target, self.speed), domain.started)
@@ -197,7 +200,7 @@ class Machine(Waits, Copies, Looks, Network):
             self._end_in(state)
         return self._overlay
 
-    def keep(self, parts: Checkpoint) -> None:
+    def keep(self, parts: "Checkpoint") -> None:
         """Write all of it as it is now, memory and layers of its disk, and end it."""
         with self._log.step("keep the machine", about=self.name):
             if self._is_plugged or self._cards:
@@ -240,6 +243,8 @@ class Machine(Waits, Copies, Looks, Network):
 
     def write_seen(self, path: Path) -> None:
         """Write down what was seen of this boot, for those that go on from here."""
+        from vmtests.origin import write_seen
+
         following = self._running()
         root = following.root(SHELL_S * self.speed)
         self._catch_up()

@@ -17,7 +17,8 @@ from pipeline.words.errors import Trouble
 if TYPE_CHECKING:
     from pipeline.ports.qmp import Monitor
 
-LOAD_S = 60.0
+LOAD_S = 180.0
+"""Long, because what is late on a busy host is not damaged."""
 SAVE_S = 120.0
 _LOOK_S = 0.004
 _UNBOUNDED = 100 * 1024**3
@@ -36,7 +37,7 @@ def save(
     ``whole``: with memory that is a shared file, too. What it had still to write to its disk is in
     the disk's file then. Raises Trouble.
     """
-    monitor.execute("stop")
+    monitor.execute("stop", deadline_s=deadline_s)
     _prepare(monitor, whole=whole)
     monitor.execute("migrate-set-parameters", max_bandwidth=_UNBOUNDED)
     with path.open("wb") as file:
@@ -58,7 +59,7 @@ def load(
     try:
         with path.open("rb") as file:
             monitor.send_file("in", file.fileno())
-        monitor.execute("migrate-incoming", uri="fd:in")
+        monitor.execute("migrate-incoming", uri="fd:in", deadline_s=deadline_s)
         said = _wait(monitor, deadline_s)
     except (Trouble, FileNotFoundError) as error:
         # It ends when it cannot read its state.
@@ -69,13 +70,13 @@ def load(
 
 def _prepare(monitor: "Monitor", *, whole: bool) -> None:
     ignored = [{"capability": "x-ignore-shared", "state": not whole}]
-    monitor.execute("migrate-set-capabilities", capabilities=ignored)
+    monitor.execute("migrate-set-capabilities", capabilities=ignored, deadline_s=LOAD_S)
 
 
 def _wait(monitor: "Monitor", deadline_s: float) -> str:
     until = time.monotonic() + deadline_s
     while time.monotonic() < until:
-        found = monitor.execute("query-migrate")
+        found = monitor.execute("query-migrate", deadline_s=deadline_s)
         status = str(found.get("status", ""))
         if status in {"completed", "failed", "cancelled"}:
             return str(found.get("error-desc") or status)

@@ -24,6 +24,8 @@ from pipeline.words.errors import Trouble
 CONNECT_S = 20.0
 """How long a socket may take to answer; QEMU makes it before anything runs."""
 COMMAND_S = 20.0
+FILE_S = 120.0
+"""What takes a file begins with it; being late must not look like a bad file."""
 _RETRY_S = 0.02
 # The package writes what it also raises, each try to connect too.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
@@ -90,7 +92,7 @@ class Monitor:
             await self._client.execute("getfd", {"fdname": name})
 
         try:
-            self._wait(give(), COMMAND_S)
+            self._wait(give(), FILE_S)
         except ExecuteError as error:
             raise Trouble(f"QEMU took no file: {error}", where=self.name) from error
         except (QMPError, EOFError, OSError, LateError) as error:

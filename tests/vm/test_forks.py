@@ -60,7 +60,8 @@ def test_forks_are_apart_and_right_and_the_next_suite_finds_the_checkpoint(
     assert (house / "evidence/tests/test_the_clock_is_right/journal.json").is_file()
     sink.lines.clear()
     again = run(house, "forks/test_the_clock_is_right", log)
-    assert (again.verdict, boots(sink)) == (Verdict.PASSED, 0)
+    told = [line for line in sink.texts() if "checkpoint" in line]
+    assert (again.verdict, boots(sink)) == (Verdict.PASSED, 0), told
 
 
 def test_a_damaged_checkpoint_is_told_and_costs_a_boot(
