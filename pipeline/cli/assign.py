@@ -17,6 +17,7 @@ from pipeline.cli.assigned import Assignment, Job, job_of
 from pipeline.cli.baseline import promoted_last
 from pipeline.cli.beside import beside_file, elsewhere
 from pipeline.cli.building import read_built, wished
+from pipeline.cli.externals import externals_file, given_externals
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -166,6 +167,11 @@ def _test(passage: Passage, job: Job, pool: str) -> Assignment:
         passage.run.file(beside_file(name)).parent.mkdir(exist_ok=True)
         passage.write(beside_file(name), known)
         files.append(beside_file(name))
+    given = given_externals(passage, tree, suite)
+    if given is not None:
+        passage.run.file(externals_file(name)).parent.mkdir(exist_ok=True)
+        passage.write(externals_file(name), given)
+        files.append(externals_file(name))
     return Assignment(
         run=passage.run.version,
         job=job,

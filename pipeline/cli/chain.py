@@ -13,7 +13,6 @@ import contextvars
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,23 +20,20 @@ from typing import TypeVar
 from pipeline.cli.house import House
 from pipeline.cli.passage import Passage, raise_worst
 from pipeline.cli.plan_command import buildroot_variant, plan_of
-from pipeline.cli.results import Disks, Judged, Resolved, Tests, Trees
-from pipeline.ports.files import lock, write_text
+from pipeline.cli.results import Disks, Judged, Resolved, Trees
+from pipeline.ports.files import write_text
 from pipeline.stages import base as base_stage
 from pipeline.words.alike import told_once
-from pipeline.words.errors import BadInput, Ending, Failed, Trouble
+from pipeline.words.errors import BadInput, Ending, Failed
 from pipeline.words.gate import Flakes, GateResult, excused_suites
 from pipeline.words.gate import judge as judge_gate
 from pipeline.words.manifest import Manifest, Need, Source, Target
 from pipeline.words.plan_text import as_plain, summary
-from pipeline.words.refs import Commit, Revision, buildmaster_ref
+from pipeline.words.refs import Revision, buildmaster_ref
 from pipeline.words.snapshot import Snapshot
-from pipeline.words.suite import MEMORY
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
-from pipeline.words.verdict import SuiteResult, Verdict
 
-_SUITE_S = 3600.0
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -154,7 +150,7 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
             with house.log.step("disk", about=tree.name):
                 return disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
 
-        trees = _trees(passage, targets)
+        trees = trees_of(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
         made = {tree.name: disk for tree, disk in zip(trees, disks, strict=True)}
         passage.merge("disks", Disks, lambda old: _with_disks(old if targets else None, made))
@@ -185,7 +181,7 @@ def disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: b
     )
 
 
-def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
+def trees_of(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
     trees = passage.read("trees", Trees, before="compose").trees
     if not names:
         return trees
@@ -196,123 +192,11 @@ def _trees(passage: Passage, names: Sequence[str]) -> tuple[Tree, ...]:
     return found
 
 
-def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
-    """Boot trees and run suites on them; raises the worst verdict after all were heard.
-
-    All trees of the run by default, and all suites that their gates want.
-    """
-    from pipeline.cli.attempts import Attempts
-    from pipeline.cli.background import judged, known_issues, repeats_of
-    from pipeline.cli.beside import beside_of
-    from pipeline.cli.externals import externals_of
-    from pipeline.cli.figures import tell_growth
-    from pipeline.cli.screens import compare_screens
-    from pipeline.stages import test as test_stage
-
-    house = passage.house
-    with passage.stage("test", *part_of_test(trees, suite)):
-        disks = passage.read("disks", Disks, before="disk").disks
-        issues = known_issues(passage)
-        attempts = Attempts(
-            cache=house.workdir.cache,
-            tmp=house.tmp,
-            log=house.log,
-            promoted=lambda tree: _promoted_disk(passage, tree),
-            repeats=lambda result: repeats_of(passage, result),
-            judge=lambda result: judged(passage, result, issues),
-        )
-
-        def made(tree: Tree, target: Target) -> Disk:
-            return disk_of(passage, tree, target, house.clients_key(), full=False)
-
-        heard = []
-        for tree in _trees(passage, trees):
-            target = target_of(passage.manifest, tree.target)
-            for name in (suite,) if suite else suites_of(passage, target):
-                request = test_stage.TestRequest(
-                    run=passage.run.version,
-                    tree=tree,
-                    target=target,
-                    disk=_need_disk(passage, disks, tree),
-                    suite=name,
-                    into=passage.run.test(tree.name, name),
-                    machines=house.settings.machines,
-                    repo=house.workdir.repo,
-                    known_failing=passage.manifest.installed_tests_xfail,
-                    externals=externals_of(passage, target, name),
-                    reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
-                    failures_s=house.settings.keep_machines_h * 3600.0,
-                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
-                    beside=beside_of(passage, tree, name, disk_of=made),
-                )
-                with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
-                    result = attempts.hear(request)
-                    compare_screens(passage, result, _promoted_commit(passage, tree.name))
-                house.ledger.record_suite(passage.run.version, result)
-                house.log.fact(_heard(result), about=tree.name)
-                tell_growth(house, passage.manifest.osname, result)
-                heard.append(result)
-        passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
-        passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
-        raise_several(
-            {
-                f"{one.tree} {one.suite}": error
-                for one in heard
-                if (error := _as_error(passage, one))
-            },
-            "did not pass",
-        )
-
-
-def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
-    """Find the tree that was promoted last, and have a disk of it; None without another one."""
-    from pipeline.cli.baseline import find_baseline
-
-    promoted = find_baseline(passage, tree)
-    if promoted is None:
-        return None
-    target = target_of(passage.manifest, tree.target)
-    key = passage.house.clients_key()
-    return promoted, disk_of(passage, promoted, target, key, full=False)
-
-
-def _promoted_commit(passage: Passage, tree: str) -> Commit | None:
-    taken = passage.taken_tree(tree)
-    ref = buildmaster_ref(passage.manifest.osname, tree)
-    return taken if taken is not None else passage.house.repo.resolve(ref)
-
-
-def hear(passage: Passage, result: SuiteResult) -> None:
-    """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
-    from pipeline.cli.background import judged, known_issues
-    from pipeline.cli.screens import compare_screens
-
-    part = part_of_test([result.tree], result.suite)
-    with passage.stage("test", *part, took_s=result.seconds):
-        result = judged(passage, result, known_issues(passage))
-        passage.house.ledger.record_suite(passage.run.version, result)
-        passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
-        passage.tell(f"{result.tree} {_heard(result)}")
-        compare_screens(passage, result, _promoted_commit(passage, result.tree))
-        if result.suite == MEMORY:
-            from pipeline.cli.figures import tell_growth
-
-            tell_growth(passage.house, passage.manifest.osname, result)
-        error = _as_error(passage, result)
-        if error is not None:
-            raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
-
-
-def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
-    """Tell which suites a run has for a target: those that a person named, else its gate's."""
-    return passage.wish.suites or tuple(target.gate)
-
-
 def judge(passage: Passage) -> None:
     """Tell what the gate makes of a try's verdicts; raises Failed where it would hold the trees."""
     house = passage.house
     with passage.stage("judge"):
-        results = {tree.name: _judged(passage, tree) for tree in _trees(passage, ())}
+        results = {tree.name: _judged(passage, tree) for tree in trees_of(passage, ())}
         passage.write("judge", Judged(trees=results))
         passage.tell(
             ", ".join(
@@ -325,7 +209,7 @@ def judge(passage: Passage) -> None:
         held = {name: "; ".join(one.reasons) for name, one in results.items() if not one.passed}
         if held:
             what = f"it would not be promoted: {told_once(held)}"
-            raise Failed(what, hint=_evidence(passage))
+            raise Failed(what, hint=evidence_of(passage))
 
 
 def _judged(passage: Passage, tree: Tree) -> GateResult:
@@ -349,55 +233,6 @@ def _judged(passage: Passage, tree: Tree) -> GateResult:
     )
 
 
-def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
-    """Write which part of a test is meant, as the command line has it; the whole is empty."""
-    if not suite:
-        return tuple(trees)
-    return (*trees, suite) if trees else ("--suite", suite)
-
-
-def _heard(result: SuiteResult) -> str:
-    why = f": {result.message}" if result.message else ""
-    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
-
-
-def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextManager[None]:
-    """Keep others from the evidence of a suite on a tree, which is of one attempt alone."""
-    what = f"{suite.partition('/')[0]} on {tree.name}"
-    path = passage.run.path / f".test-{tree.name}-{suite.partition('/')[0]}.lock"
-    return lock(path, what=what, wait_s=_SUITE_S)
-
-
-def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:
-    """Find a tree's disk; one of what the run composed before under the same name is none."""
-    found = disks.get(tree.name)
-    if found is None or found.commit != tree.commit:
-        hint = passage.command("disk", tree.name)
-        of = f"{tree.name} {tree.commit[:12]}"
-        raise BadInput(f"run {passage.run.version} has no disk of {of} yet", hint=hint)
-    return found
-
-
-def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
-    """Keep what the run heard of other trees and suites before."""
-    new = {(one.tree, one.suite) for one in heard}
-    suites = earlier.suites if earlier else ()
-    kept = [one for one in suites if (one.tree, one.suite) not in new]
-    return Tests(suites=(*kept, *heard))
-
-
-def _as_error(passage: Passage, result: SuiteResult) -> Ending | None:
-    if result.verdict is Verdict.TROUBLE:
-        return Trouble(result.message or "the machine was in trouble")
-    target = target_of(passage.manifest, result.tree.partition("-")[2])
-    flakes = Flakes(seen={result.suite: result.flaky}, budget=target.flaky)
-    if result.verdict is Verdict.FLAKY and flakes.allow(result.suite):
-        return None
-    if result.verdict in (Verdict.FAILED, Verdict.FLAKY):
-        return Failed(result.message or str(result.verdict))
-    return None
-
-
 def promote(passage: Passage) -> None:
     """Move ``buildmaster`` if the gate passed; raises Failed where it did not."""
     from pipeline.stages import promote as promote_stage
@@ -408,7 +243,7 @@ def promote(passage: Passage) -> None:
             run=passage.run.version,
             osname=passage.manifest.osname,
             manifest=passage.manifest,
-            trees=_trees(passage, ()),
+            trees=trees_of(passage, ()),
         )
         result = promote_stage.promote(
             request,
@@ -430,10 +265,10 @@ def promote(passage: Passage) -> None:
         told = [f"{tree} {commit[:12]}" for tree, commit in result.promoted.items()]
         passage.tell(", ".join(told) or "nothing promoted")
         if result.held:
-            raise Failed(f"not promoted: {told_once(result.held)}", hint=_evidence(passage))
+            raise Failed(f"not promoted: {told_once(result.held)}", hint=evidence_of(passage))
 
 
-def _evidence(passage: Passage) -> str:
+def evidence_of(passage: Passage) -> str:
     return f"the evidence is in {passage.run.path / 'test'}"
 
 

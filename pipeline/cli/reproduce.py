@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cli.beside import beside_of
 from pipeline.cli.chain import disk_of
 from pipeline.cli.externals import externals_of
 from pipeline.cli.holds import held_run
@@ -27,7 +28,7 @@ from pipeline.words.findings import one_of
 from pipeline.words.manifest import Target
 from pipeline.words.records import plain
 from pipeline.words.targets import target_of
-from pipeline.words.tree import Tree
+from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
 PLACE = "reproduce"
@@ -108,6 +109,10 @@ def _request(passage: Passage, recorded: SuiteResult, test: str) -> TestRequest:
         target = replace(target, memory=ran.memory, processors=ran.processors)
         house.log.fact(_words(target, ran.seed), about=tree.name)
     suite = recorded.suite.partition("/")[0]
+
+    def made(one: Tree, of: Target) -> Disk:
+        return disk_of(passage, one, of, house.clients_key(), full=False)
+
     return TestRequest(
         run=passage.run.version,
         tree=tree,
@@ -118,7 +123,8 @@ def _request(passage: Passage, recorded: SuiteResult, test: str) -> TestRequest:
         machines=house.settings.machines,
         repo=house.workdir.repo,
         known_failing=passage.manifest.installed_tests_xfail,
-        externals=externals_of(passage, target, suite),
+        beside=beside_of(passage, tree, suite, disk_of=made),
+        externals=externals_of(passage, target, suite, tree=tree.name),
         seed=None if ran is None else ran.seed,
         reproduce=house.command("reproduce", passage.run.version, tree.name),
     )

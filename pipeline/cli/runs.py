@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.cli import building, chain, composing, push_line, try_push
+from pipeline.cli import building, chain, composing, push_line, testing, try_push
 from pipeline.cli.holds import begun, held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -127,7 +127,7 @@ def _stages(
     composing.compose(passage, wait_s=options.wait)
     chain.disk(passage)
     try:
-        chain.test(passage)
+        testing.test(passage)
     except (Failed, Trouble) as error:
         failures.append(error)
     try:

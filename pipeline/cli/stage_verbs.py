@@ -90,12 +90,12 @@ def do_disk(options: Options) -> int:
 
 def do_test(options: Options) -> int:
     """Boot trees and run suites on them."""
-    from pipeline.cli import chain
+    from pipeline.cli import testing
 
     trees = [options.tree] if options.tree else []
     suite = options.only or options.suite
-    work = partial(chain.test, trees=trees, suite=suite)
-    return _do(options, "test", work, result="tests", share=chain.part_of_test(trees, suite))
+    work = partial(testing.test, trees=trees, suite=suite)
+    return _do(options, "test", work, result="tests", share=testing.part_of_test(trees, suite))
 
 
 def do_judge(options: Options) -> int:

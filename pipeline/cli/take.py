@@ -15,7 +15,6 @@ from pipeline import __version__
 from pipeline.cli.assign import planner_of, settle
 from pipeline.cli.assigned import OFFER, Assignment, Job, Offer, job_of
 from pipeline.cli.building import note_built, raise_failed, read_built, wished
-from pipeline.cli.chain import hear
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -23,6 +22,7 @@ from pipeline.cli.passage import Passage
 from pipeline.cli.repair import locked
 from pipeline.cli.results import print_result
 from pipeline.cli.terminal import live
+from pipeline.cli.testing import hear
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import file_sink
 from pipeline.ports.ostree import Mode, Repo

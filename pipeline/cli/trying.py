@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.cli import building, chain, composing
+from pipeline.cli import building, chain, composing, testing
 from pipeline.cli.holds import begun
 from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot, newest_of_line
@@ -252,7 +252,7 @@ def _stages(passage: Passage) -> None:
     chain.disk(passage)
     failure: Ending | None = None
     try:
-        chain.test(passage)
+        testing.test(passage)
     except (Failed, Trouble) as error:
         failure = error
     try:

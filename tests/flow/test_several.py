@@ -249,7 +249,7 @@ def test_the_run_of_a_push_is_waited_for_though_nobody_works_on_it_until_it_is_c
 _MERGER = """
 import sys
 from pathlib import Path
-from pipeline.cli import chain
+from pipeline.cli import testing
 from pipeline.cli.house import House
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Tests
@@ -263,7 +263,7 @@ for number in range(20):
     suite = SuiteResult(
         suite=f"{name}-{number}", tree="t", commit="0" * 64, verdict=Verdict.PASSED, evidence=""
     )
-    passage.merge("tests", Tests, lambda old: chain._with_earlier(old, [suite]))
+    passage.merge("tests", Tests, lambda old: testing._with_earlier(old, [suite]))
     with passage.stage("test", f"{name}-{number}"):
         pass
     house.note_duration(f"{name}-{number}", 1.0)

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.background import known_issues, repeats_of
-from pipeline.cli.chain import hear
-from pipeline.cli.externals import externals_of
+from pipeline.cli.externals import externals_file, externals_of, given_externals
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Tests, Trees
+from pipeline.cli.testing import hear
 from pipeline.ports.external_tests import find_externals
 from pipeline.ports.ledger import PromotionState
+from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Failed
 from pipeline.words.external import LARGEST
 from pipeline.words.manifest import Need, Source, SourceKind
 from pipeline.words.refs import Commit
+from pipeline.words.tree import Tree
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
 from tests.cheap import NO_KERNEL, OSNAME, TREE, Cheap
 from tests.repos import GitRepo
@@ -136,8 +138,8 @@ def test_what_fails_on_commit_after_commit_is_not_repeated(passage: Passage) -> 
 
 def test_a_components_tests_are_read_from_its_mirror_and_nothing_else(passage: Passage) -> None:
     target = passage.manifest.target("runtime")
-    assert externals_of(passage, target, "smoke") == ()
-    (found,) = externals_of(passage, target, "externals")
+    assert externals_of(passage, target, "smoke", tree="t") == ()
+    (found,) = externals_of(passage, target, "externals", tree="t")
     assert found.component == "one"
     assert found.revision == passage.snapshot.pins["one"].revision
     told = {one.name: one.problem for one in found.tests}
@@ -150,7 +152,36 @@ def test_a_components_tests_are_read_from_its_mirror_and_nothing_else(passage: P
         "good": HEADER.encode(),
         "lib.sh": b"x=1\n",
     }
-    assert externals_of(passage, replace(target, components=("two",)), "externals") == ()
+    other = replace(target, components=("two",))
+    assert externals_of(passage, other, "externals", tree="t") == ()
+
+
+def test_a_worker_is_given_the_same_with_what_is_wrong_with_them(passage: Passage) -> None:
+    target = passage.manifest.target("runtime")
+    here = externals_of(passage, target, "externals", tree="t")
+    tree = Tree(
+        name="t",
+        target="runtime",
+        arch="x86_64",
+        commit=Commit("0" * 64),
+        content="",
+        version="",
+        snapshot="",
+    )
+    given = given_externals(passage, tree, "externals/one")
+    assert given_externals(passage, tree, "smoke") is None
+    path = passage.run.file(externals_file("t"))
+    path.parent.mkdir(exist_ok=True)
+    passage.write(externals_file("t"), given)
+    identity = passage.house.workdir.root / IDENTITY
+    identity.write_text("{}")
+    try:
+        # Sources are nowhere on a worker.
+        nowhere = replace(target, components=())
+        assert externals_of(passage, nowhere, "externals", tree="t") == here
+    finally:
+        identity.unlink()
+        path.unlink()
 
 
 def test_those_of_a_working_copy_are_read_where_they_lie(

@@ -15,8 +15,8 @@ import pytest
 from pipeline.ports.log import FileSink, ListSink, Log
 from pipeline.words.errors import Failed
 from pipeline.words.installed import TIMEOUT_S, InstalledTest, judge_test
-from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import Verdict
+from vmtests.again import standing
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
 from vmtests.conftest import SECONDS, watching
@@ -24,7 +24,6 @@ from vmtests.following import GuestFailed
 from vmtests.forks import at_once
 from vmtests.machine import Machine
 
-_MOST_RESTARTS = 3
 _SCRIPT = """\
 dir=$(mktemp -d /var/tmp/installed-test.XXXXXX) && cd "$dir" || exit 1
 HOME=$dir TMPDIR=$dir {command}
@@ -32,32 +31,6 @@ code=$?
 cd / && rm -rf "$dir"
 exit "$code"
 """
-_restarts = [0]
-
-
-def usable(bench: Bench) -> Machine:
-    """The machine that boots, started again after a test that took it down, a few times a suite.
-
-    A boot that is complete will do, whatever else it shows: to judge it is the smoke suite's.
-    """
-    found = bench.booted()
-    if found.is_alive() and found.watch.is_complete:
-        return found
-    if _restarts[0] >= _MOST_RESTARTS:
-        pytest.skip("the machine is gone, as the tests before tell")
-    if found.watch.is_reached:
-        _restarts[0] += 1
-        found.close()
-        found.start()
-        found.wait_for_boot()
-    if not found.watch.is_complete:
-        # Nor would it boot for the next one.
-        _restarts[0] = _MOST_RESTARTS
-        outcome = found.watch.outcome
-        raise GuestFailed(
-            f"the boot failed: {outcome.message}", cause=outcome.cause or Cause.DEADLINE
-        )
-    return found
 
 
 class Done:
@@ -129,7 +102,7 @@ def test_installed(test: InstalledTest, bench: Bench, request: pytest.FixtureReq
         raise GuestFailed(f"{test.name} is malformed: {test.problem}")
     under_way = _under_way().get(test.name)
     if under_way is None:
-        machine = usable(bench)
+        machine = standing(bench)
         with watching(machine):
             run(test, machine)
         return

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``ostci test`` in the chain: suites on a run's trees, and what is made of their verdicts."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from pipeline.cli.chain import disk_of, raise_several, trees_of
+from pipeline.cli.passage import Passage
+from pipeline.cli.results import Disks, Tests
+from pipeline.ports.files import lock
+from pipeline.words.errors import BadInput, Ending, Failed, Trouble
+from pipeline.words.gate import Flakes
+from pipeline.words.manifest import Target
+from pipeline.words.refs import Commit, buildmaster_ref
+from pipeline.words.suite import MEMORY
+from pipeline.words.targets import target_of
+from pipeline.words.tree import Disk, Tree
+from pipeline.words.verdict import SuiteResult, Verdict
+
+_SUITE_S = 3600.0
+
+
+def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
+    """Boot trees and run suites on them; raises the worst verdict after all were heard.
+
+    All trees of the run by default, and all suites that their gates want.
+    """
+    from pipeline.cli.attempts import Attempts
+    from pipeline.cli.background import judged, known_issues, repeats_of
+    from pipeline.cli.beside import beside_of
+    from pipeline.cli.externals import externals_of
+    from pipeline.cli.figures import tell_growth
+    from pipeline.cli.screens import compare_screens
+    from pipeline.stages import test as test_stage
+
+    house = passage.house
+    with passage.stage("test", *part_of_test(trees, suite)):
+        disks = passage.read("disks", Disks, before="disk").disks
+        issues = known_issues(passage)
+        attempts = Attempts(
+            cache=house.workdir.cache,
+            tmp=house.tmp,
+            log=house.log,
+            promoted=lambda tree: _promoted_disk(passage, tree),
+            repeats=lambda result: repeats_of(passage, result),
+            judge=lambda result: judged(passage, result, issues),
+        )
+
+        def made(tree: Tree, target: Target) -> Disk:
+            return disk_of(passage, tree, target, house.clients_key(), full=False)
+
+        heard = []
+        for tree in trees_of(passage, trees):
+            target = target_of(passage.manifest, tree.target)
+            for name in (suite,) if suite else suites_of(passage, target):
+                request = test_stage.TestRequest(
+                    run=passage.run.version,
+                    tree=tree,
+                    target=target,
+                    disk=_need_disk(passage, disks, tree),
+                    suite=name,
+                    into=passage.run.test(tree.name, name),
+                    machines=house.settings.machines,
+                    repo=house.workdir.repo,
+                    known_failing=passage.manifest.installed_tests_xfail,
+                    externals=externals_of(passage, target, name, tree=tree.name),
+                    reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
+                    failures_s=house.settings.keep_machines_h * 3600.0,
+                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
+                    beside=beside_of(passage, tree, name, disk_of=made),
+                )
+                with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
+                    result = attempts.hear(request)
+                    compare_screens(passage, result, _promoted_commit(passage, tree.name))
+                house.ledger.record_suite(passage.run.version, result)
+                house.log.fact(_heard(result), about=tree.name)
+                tell_growth(house, passage.manifest.osname, result)
+                heard.append(result)
+        passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
+        passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
+        raise_several(
+            {
+                f"{one.tree} {one.suite}": error
+                for one in heard
+                if (error := _as_error(passage, one))
+            },
+            "did not pass",
+        )
+
+
+def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
+    """Find the tree that was promoted last, and have a disk of it; None without another one."""
+    from pipeline.cli.baseline import find_baseline
+
+    promoted = find_baseline(passage, tree)
+    if promoted is None:
+        return None
+    target = target_of(passage.manifest, tree.target)
+    key = passage.house.clients_key()
+    return promoted, disk_of(passage, promoted, target, key, full=False)
+
+
+def _promoted_commit(passage: Passage, tree: str) -> Commit | None:
+    taken = passage.taken_tree(tree)
+    ref = buildmaster_ref(passage.manifest.osname, tree)
+    return taken if taken is not None else passage.house.repo.resolve(ref)
+
+
+def hear(passage: Passage, result: SuiteResult) -> None:
+    """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
+    from pipeline.cli.background import judged, known_issues
+    from pipeline.cli.screens import compare_screens
+
+    part = part_of_test([result.tree], result.suite)
+    with passage.stage("test", *part, took_s=result.seconds):
+        result = judged(passage, result, known_issues(passage))
+        passage.house.ledger.record_suite(passage.run.version, result)
+        passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
+        passage.tell(f"{result.tree} {_heard(result)}")
+        compare_screens(passage, result, _promoted_commit(passage, result.tree))
+        if result.suite == MEMORY:
+            from pipeline.cli.figures import tell_growth
+
+            tell_growth(passage.house, passage.manifest.osname, result)
+        error = _as_error(passage, result)
+        if error is not None:
+            raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
+
+
+def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
+    """Tell which suites a run has for a target: those that a person named, else its gate's."""
+    return passage.wish.suites or tuple(target.gate)
+
+
+def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
+    """Write which part of a test is meant, as the command line has it; the whole is empty."""
+    if not suite:
+        return tuple(trees)
+    return (*trees, suite) if trees else ("--suite", suite)
+
+
+def _heard(result: SuiteResult) -> str:
+    why = f": {result.message}" if result.message else ""
+    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
+
+
+def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextManager[None]:
+    """Keep others from the evidence of a suite on a tree, which is of one attempt alone."""
+    what = f"{suite.partition('/')[0]} on {tree.name}"
+    path = passage.run.path / f".test-{tree.name}-{suite.partition('/')[0]}.lock"
+    return lock(path, what=what, wait_s=_SUITE_S)
+
+
+def _need_disk(passage: Passage, disks: Mapping[str, Disk], tree: Tree) -> Disk:
+    """Find a tree's disk; one of what the run composed before under the same name is none."""
+    found = disks.get(tree.name)
+    if found is None or found.commit != tree.commit:
+        hint = passage.command("disk", tree.name)
+        of = f"{tree.name} {tree.commit[:12]}"
+        raise BadInput(f"run {passage.run.version} has no disk of {of} yet", hint=hint)
+    return found
+
+
+def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
+    """Keep what the run heard of other trees and suites before."""
+    new = {(one.tree, one.suite) for one in heard}
+    suites = earlier.suites if earlier else ()
+    kept = [one for one in suites if (one.tree, one.suite) not in new]
+    return Tests(suites=(*kept, *heard))
+
+
+def _as_error(passage: Passage, result: SuiteResult) -> Ending | None:
+    if result.verdict is Verdict.TROUBLE:
+        return Trouble(result.message or "the machine was in trouble")
+    target = target_of(passage.manifest, result.tree.partition("-")[2])
+    flakes = Flakes(seen={result.suite: result.flaky}, budget=target.flaky)
+    if result.verdict is Verdict.FLAKY and flakes.allow(result.suite):
+        return None
+    if result.verdict in (Verdict.FAILED, Verdict.FLAKY):
+        return Failed(result.message or str(result.verdict))
+    return None
