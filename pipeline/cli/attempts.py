@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
-from pipeline.stages.test import TestRequest, run_suite
+from pipeline.stages.test import TestRequest, goes_on_from_checkpoints, run_suite
 from pipeline.words.attempts import (
     ELSEWHERE,
     blamed,
@@ -81,23 +81,34 @@ class Attempts:
         while names := wanted(result, repeats, done=done):
             told = "failed" if done == 0 else "failed again"
             self.log.fact(f"{first.suite} {told}: once more", about=first.tree)
-            aside = self.tmp / f"{request.tree.name}-{request.suite}"
-            remove_tree(aside)
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(request.into, aside)
-            again = self._unless_trouble(replace(request, only=_worth(result, names)))
-            earlier = sorted(aside.glob("attempt-*"))
-            request.into.mkdir(parents=True, exist_ok=True)
-            for path in earlier:
-                shutil.move(path, request.into / path.name)
             done += 1
-            shutil.move(aside, request.into / f"attempt-{done}")
+            again = self._again(replace(request, only=_worth(result, names)), done)
             if again is None:
-                break
+                return result
             result = merged(result, again)
         if done == 0:
             self.log.fact(f"{first.suite} fails always: not repeated", about=first.tree)
+        elif failing(result) and goes_on_from_checkpoints(request):
+            # What fails of a checkpoint alone is no failure of the commit.
+            self.log.fact(f"{first.suite} failed again: now after a boot", about=first.tree)
+            cold = replace(request, only=_worth(result, failing(result)), forks=False)
+            again = self._again(cold, done + 1)
+            result = merged(result, again) if again else result
         return result
+
+    def _again(self, request: TestRequest, number: int) -> SuiteResult | None:
+        """Repeat a suite, the evidence of what was before kept as ``attempt-NUMBER``."""
+        aside = self.tmp / f"{request.tree.name}-{request.suite}"
+        remove_tree(aside)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(request.into, aside)
+        again = self._unless_trouble(request)
+        earlier = sorted(aside.glob("attempt-*"))
+        request.into.mkdir(parents=True, exist_ok=True)
+        for path in earlier:
+            shutil.move(path, request.into / path.name)
+        shutil.move(aside, request.into / f"attempt-{number}")
+        return again
 
     def _compared(self, request: TestRequest, result: SuiteResult) -> SuiteResult:
         """Run what failed on the tree that was promoted last: it may have been there before."""

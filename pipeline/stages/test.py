@@ -143,6 +143,12 @@ def is_cold(folder: Path) -> bool:
     return all(_COLD.search(text) is not None for text in files)
 
 
+def goes_on_from_checkpoints(request: TestRequest) -> bool:
+    """Tell whether tests of a suite may have forks of a machine that has booted."""
+    folder = (request.suites or suites_path()) / request.suite.partition("/")[0]
+    return request.forks and not is_cold(folder)
+
+
 def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> SuiteResult:
     """Run a suite; raises BadInput for one that is not there and Trouble without a hypervisor.
 

@@ -13,7 +13,7 @@ from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.test import TestRequest
 from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.verdict import Verdict
-from tests.guests import TARGET, fault, guest_request
+from tests.guests import TARGET, fault, guest_repo, guest_request
 
 pytestmark = pytest.mark.vm
 BROKEN = fault("services() { unit_failed broken.service exit-code; }")
@@ -82,3 +82,18 @@ def test_what_the_promoted_tree_does_not_show_is_the_changes_own(tmp_path: Path,
     result = attempts(tmp_path, log, lambda _: (good.tree, good.disk)).hear(request)
     assert (result.verdict, result.cause) == (Verdict.FAILED, "failed-unit")
     assert result.attempts == 2
+
+
+def test_what_fails_in_forks_alone_is_no_failure_of_the_commit(tmp_path: Path, log: Log) -> None:
+    # A machine that goes on from a checkpoint has what tells it the time.
+    layer = {
+        "/usr/share/installed-tests/guest/cold.test": "[Test]\nExec=/usr/libexec/cold\n",
+        "/usr/libexec/cold": "#!/bin/sh\ntest ! -e /run/ostci-shell/wake\n",
+    }
+    found = guest_request(layer, tmp_path / "evidence", log=log)
+    request = replace(found, suite="installed", repo=guest_repo(log))
+    result = attempts(tmp_path, log).hear(request)
+    assert (result.verdict, result.attempts) == (Verdict.FLAKY, 3)
+    (test,) = result.tests
+    assert (test.attempts, test.failures) == (3, 2)
+    assert (request.into / "attempt-2").is_dir()

@@ -15,6 +15,7 @@ import pytest
 from pipeline.ports.log import FileSink, ListSink, Log
 from pipeline.words.errors import Failed
 from pipeline.words.installed import TIMEOUT_S, InstalledTest, judge_test
+from pipeline.words.symptoms import Cause
 from pipeline.words.verdict import Verdict
 from vmtests.again import standing
 from vmtests.bench import Bench
@@ -99,7 +100,7 @@ def run(test: InstalledTest, machine: Machine) -> None:
 @pytest.mark.parametrize("test", the_bench().parameters.installed, ids=lambda test: test.name)
 def test_installed(test: InstalledTest, bench: Bench, request: pytest.FixtureRequest) -> None:
     if test.problem:
-        raise GuestFailed(f"{test.name} is malformed: {test.problem}")
+        raise GuestFailed(f"{test.name} is malformed: {test.problem}", cause=Cause.MALFORMED)
     under_way = _under_way().get(test.name)
     if under_way is None:
         machine = standing(bench)
