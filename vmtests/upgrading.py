@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.words.errors import Trouble
 from pipeline.words.fixture import fixture_paths
 from pipeline.words.suite import OwnRepository, SuiteParameters
+from vmtests.bench import Bench
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 from vmtests.own_server import Served, serving_own
@@ -72,7 +74,7 @@ class Guest:
         own = {KEY, self.remote, "/etc/ostree/remotes.d", "/etc/ostree"}
         target = self.machine.parameters.target
         return (
-            frozenset(fixture_paths(target.default_unit, target.boot_tries))
+            frozenset(fixture_paths(target.default_unit, target.boot_tries, target.session))
             | own
             | {f"/etc/ostree/{self.osname}.gpg"}
         )
@@ -134,3 +136,15 @@ def upgrading(machine: Machine, parameters: SuiteParameters) -> Iterator[Guest]:
     assert parameters.own is not None, "the stage makes it"
     with serving_own(parameters.own) as served:
         yield Guest(machine, parameters.own, served)
+
+
+@contextmanager
+def from_promoted(bench: Bench) -> Iterator[Guest]:
+    """Have the machine as what was promoted last, the suite's own repository served to it."""
+    machine = bench.booted()
+    outcome = machine.watch.outcome
+    if outcome.cause is not None:
+        # It did so before it was promoted: that is not the fault of the commit under test.
+        raise Trouble(f"what was promoted last does not boot: {outcome.message}")
+    with upgrading(machine, bench.parameters) as guest:
+        yield guest

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.words.errors import Trouble
 from pipeline.words.suite import SuiteParameters
 from pipeline.words.symptoms import Cause
 from vmtests.bench import Bench
 from vmtests.following import GuestFailed
-from vmtests.upgrading import PULL_S, Entry, Guest, upgrading
+from vmtests.upgrading import PULL_S, Entry, Guest, from_promoted
 
 pytestmark = pytest.mark.cold
 
@@ -50,12 +49,7 @@ class Way:
 @pytest.fixture(scope="module")
 def way(bench: Bench) -> Iterator[Way]:
     """The machine, booted as what was promoted last, and its way from there."""
-    machine = bench.booted()
-    outcome = machine.watch.outcome
-    if outcome.cause is not None:
-        # It did so before it was promoted: that is not the fault of the commit under test.
-        raise Trouble(f"what was promoted last does not boot: {outcome.message}")
-    with upgrading(machine, bench.parameters) as guest:
+    with from_promoted(bench) as guest:
         yield Way(guest=guest, parameters=bench.parameters)
 
 
