@@ -65,7 +65,7 @@ class Burst:
         self.up = up
         self.cheap = up.work if isinstance(up.work, Cheap) else None
         self.names = NAMES if self.cheap else PRETENDED
-        up.wait(lambda: len(up.ledger.pushes.heads()) >= len(NAMES), "all repositories were seen")
+        up.wait(lambda: up.seen() >= len(NAMES), "all repositories were seen")
         first = up.ledger.pushes.get(int(up.work.json("push", self.names[0])["id"]))
         up.wait_ended(first)
 

@@ -40,8 +40,7 @@ class MasterKilling:
 
     def __enter__(self) -> Self:
         self.up.__enter__()
-        heads = self.up.ledger.pushes.heads
-        self.up.wait(lambda: len(heads()) >= 2, "all repositories were seen")
+        self.up.wait(lambda: self.up.seen() >= 2, "all repositories were seen")
         # The first run has nothing before it: it takes whatever is there, pushed or not.
         number = int(self.work.json("push", "one")["id"])
         self.up.wait_ended(self.up.ledger.pushes.get(number), within_s=_END_S)

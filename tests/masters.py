@@ -219,6 +219,10 @@ class Up:
         )
         return self.ledger.pushes.add(new)
 
+    def seen(self) -> int:
+        """Count the branches that were seen: what a change of them is, is known from then on."""
+        return sum(not branch.endswith(":") for _, branch in self.ledger.pushes.heads())
+
     def wait(self, fact: Callable[[], bool], what: str, *, within_s: float = _DONE_S) -> None:
         """Wait for a fact."""
         until = time.monotonic() + within_s

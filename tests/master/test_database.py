@@ -52,7 +52,7 @@ def test_real_pushes_keep_their_order_with_postgresql_though_the_master_is_kille
     work = Cheap(tmp_path, one=0.0, two=0.0)
     ledger = server.new_database()
     with Up(tmp_path, work=work, ledger=ledger, poll=2, reconcile=2, slots=2, runs=2) as up:
-        up.wait(lambda: len(up.ledger.pushes.heads()) >= 2, "all repositories were seen")
+        up.wait(lambda: up.seen() >= 2, "all repositories were seen")
         # The first of a line has all that is there by then.
         work.change("two", after_s=0.5)
         up.wait(lambda: len(up.ledger.pushes.newest(9)) == 1, "the first was seen")

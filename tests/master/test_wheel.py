@@ -93,7 +93,7 @@ def test_a_worker_of_the_wheel_alone_builds_what_was_pushed(
     with up, RemoteProcess(up, "anvil", settings, ca=ca, python=python) as anvil:
         anvil.wait_connected()
         assert not anvil.facts()["paused"], anvil.facts()
-        up.wait(lambda: bool(up.ledger.pushes.heads()), "the repository was seen")
+        up.wait(lambda: up.seen() > 0, "the repository was seen")
         work.change("one")
         up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
         (done,) = up.wait_ended(*up.ledger.pushes.newest(1))

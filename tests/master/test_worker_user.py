@@ -92,7 +92,7 @@ def test_what_builds_is_another_user_who_reads_no_key_and_no_secret(yard: Yard) 
     work = Cheap(yard.root, one=0.0)
     work.ostci("key")  # makes one
     with yard.up(work, poll=1, reconcile=1, slots=1) as up:
-        up.wait(lambda: bool(up.ledger.pushes.heads()), "the repository was seen")
+        up.wait(lambda: up.seen() > 0, "the repository was seen")
         work.change("one", after_s=60.0)
         up.wait(lambda: "compile …" in log_of_builder(up), "it builds")
         assert uids_below(up.pid_of("builder")) == {USER}
@@ -186,7 +186,7 @@ def test_a_user_who_cannot_run_ostci_is_told_before_anything_starts(tmp_path: Pa
 def test_a_tree_that_another_user_booted_is_promoted(yard: Yard) -> None:
     work = small_tiny(yard.root)
     with yard.up(work, poll=2, reconcile=2, slots=2) as up:
-        up.wait(lambda: bool(up.ledger.pushes.heads()), "all repositories were seen")
+        up.wait(lambda: up.seen() > 0, "all repositories were seen")
         work.push(work.story.change)
         up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
         (done,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=_LONG_S)

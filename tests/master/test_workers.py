@@ -221,7 +221,7 @@ def test_a_tree_is_booted_on_another_machine_and_promoted_here(tmp_path: Path) -
     prepare_secrets(up, "anvil", tls=False)
     with up, RemoteProcess(up, "anvil", settings) as anvil:
         anvil.wait_connected()
-        up.wait(lambda: bool(up.ledger.pushes.heads()), "all repositories were seen")
+        up.wait(lambda: up.seen() > 0, "all repositories were seen")
         work.push(work.story.change)
         up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push was seen")
         (done,) = up.wait_ended(*up.ledger.pushes.newest(1), within_s=900.0)
