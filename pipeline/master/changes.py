@@ -157,7 +157,10 @@ class ManifestWatch(ReconfigurablePollingChangeSource):
         places = wanted & branches.keys()
         for place in sorted(places):
             ours = named if named is not None and named.branch in branches[place] else None
-            self._kept.note(place, named=ours, told=told if place in asked else None)
+            asked_told = told if place in asked else None
+            # One that names nothing says to look; nothing else is waited for of who sends it.
+            if named is not None or asked_told is not None:
+                self._kept.note(place, named=ours, told=asked_told)
         try:
             yield self._kept.write()
         finally:

@@ -54,7 +54,8 @@ class KeptHooks:
         self._new.append(one)
 
     def _note(self, one: KeptHook) -> None:
-        self.hooks.note_sender(one.place)
+        if one.told is None or one.named is not None:
+            self.hooks.note_sender(one.place)
         if one.named is not None:
             self.hooks.note(one.place, one.named, time.monotonic())
         if one.told is not None:

@@ -64,6 +64,8 @@ def test_a_signed_hook_makes_a_run_of_a_push_at_once(up: FakeUp) -> None:
     up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the push is recorded")
     (found,) = up.ledger.pushes.newest(1)
     assert (found.component, found.after, found.via) == ("greeting", after, Via.HOOK)
+    # It named nothing: no push of this server is left alone to wait for what a hook may name.
+    assert not [*up.home.rglob("hooks.jsonl")]
     (done,) = up.wait_ended(found)
     assert done.state is PushState.DONE
     change = up.get("changes?limit=1&order=-changeid")["changes"][0]

@@ -61,6 +61,7 @@ def test_what_is_told_of_a_request_is_taken_once_and_given_back(tmp_path: Path) 
     told = Told(ref="refs/pull/1/head", is_open=True, is_member=True, when=1.0)
     hooks.note("here", named=None, told=told)
     hooks.write()
+    assert not loaded(path).hooks.is_awaited("here", 0.0)
     taken = hooks.take_told()
     assert list(taken.values()) == [told] and hooks.take_told() == {}
     hooks.give_back(taken)
