@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pipeline.ports.checkpoint import reap_below
 from pipeline.ports.git import Mirrors
 from pipeline.ports.log import ListSink, Log
 from pipeline.ports.ostree import Mode, Repo
@@ -60,6 +61,13 @@ def upstream(tmp_path: Path) -> GitRepo:
 def repo(tmp_path: Path, log: Log) -> Repo:
     """An empty repository to build with."""
     return Repo(tmp_path / "repo", log=log).create(Mode.BARE_USER)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_memory_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take away what checkpoints of these tests had in memory: their directories stay a while."""
+    yield
+    reap_below(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
