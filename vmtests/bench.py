@@ -98,22 +98,23 @@ class Bench:
             self._wrong = error
 
     def _finds_checkpoint(self) -> bool:
-        return self._have_forks() and self.forks is not None and self.forks.find()
+        forks = self._forks_here()
+        return forks is not None and forks.find()
 
-    def _have_forks(self) -> bool:
+    def _forks_here(self) -> "Forks | None":
         """Load what makes forks where there can be any: not before a boot that wants none."""
         from vmtests.forks import Forks, can_fork
 
         if self.forks is None and self._virt is not None and can_fork(self.parameters):
             self.forks = Forks(self.parameters, self._virt, log=self.log)
             self.stack.callback(self.forks.close)
-        return self.forks is not None
+        return self.forks
 
     def _start(self, *, leaves: bool = False, name: str = "machine") -> None:
         """Start the machine that boots; ``leaves``: so that a checkpoint can be made of it."""
         assert self._virt is not None
-        is_wanted = leaves and self._have_forks() and self.forks and not self.forks.is_made
-        ram = self.forks.ram() if is_wanted and self.forks is not None else None
+        forks = self._forks_here() if leaves else None
+        ram = forks.ram() if forks is not None and not forks.is_made else None
         machine = Machine(
             self._first(), self._virt, self.evidence, log=self.log, name=name, ram=ram
         )
@@ -160,7 +161,7 @@ class Bench:
             raise self._wrong
         origin = self.forks.origin() if self.can_fork() and self.forks is not None else None
         assert self._virt is not None, "the hypervisor was not opened"
-        into = self.evidence.directory / "tests" / slug(test)
+        into = self.evidence_of(test)
         self.several = Several(self.parameters, self._virt, into, origin=origin, log=self.log)
         try:
             yield self.several
@@ -175,16 +176,17 @@ class Bench:
         """
         if self._wrong is not None:
             raise self._wrong
-        if not self._have_forks() or self.forks is None:
+        forks = self._forks_here()
+        if forks is None:
             return False
-        if not self.forks.is_ready and not self._has_tried and not self.forks.find():
+        if not forks.is_ready and not self._has_tried and not forks.find():
             self._has_tried = True
             if self.machine is None or self.machine.is_spent:
                 self._start(leaves=True, name=f"machine{next(self._numbers)}")
             machine = self.booted()
             self.evidence.final_screenshot(machine.domain)
-            return self.forks.make(machine) and self.forks.find()
-        return self.forks.is_ready
+            return forks.make(machine) and forks.find()
+        return forks.is_ready
 
     def evidence_of(self, test: str) -> Path:
         """Name the directory for the evidence of a test that has a machine of its own."""
@@ -231,9 +233,9 @@ class Bench:
             if self.parameters.leaves_checkpoint and is_well and self.forks is not None:
                 self.forks.make(self.machine)
             failed = next((one for one in self.results if one.verdict is Verdict.FAILED), None)
-            is_kept = failed is not None and self.machine.is_alive() and self._have_forks()
-            if is_kept and failed is not None and self.forks is not None:
-                self.forks.keep(self.machine, failed.name, at_end=True)
+            forks = self._forks_here() if failed is not None and self.machine.is_alive() else None
+            if failed is not None and forks is not None:
+                forks.keep(self.machine, failed.name, at_end=True)
             self.machine.close()
         self.evidence.write("timings.json", self.numbers())
         self.evidence.write("report.json", self.report())

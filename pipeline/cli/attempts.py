@@ -33,7 +33,7 @@ from pipeline.words.verdict import SuiteResult, Verdict
 
 Promoted = Callable[[Tree], tuple[Tree, Disk] | None]
 """Finds the tree of that name that was promoted last, and its disk."""
-FIRST, BASELINE = "attempt-1", "promoted"
+BASELINE = "promoted"
 Repeats = Callable[[SuiteResult], Mapping[str, int]]
 """Tells how often each failed test of a result is repeated, at most, by its history."""
 Judge = Callable[[SuiteResult], SuiteResult]

@@ -12,7 +12,7 @@ from pipeline.cli.passage import Passage
 from pipeline.ports.files import lock, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.words.records import from_json, to_json
-from pipeline.words.refs import RefName, buildmaster_ref
+from pipeline.words.refs import Commit, RefName, buildmaster_ref
 from pipeline.words.tree import Tree
 
 _FILE = "baselines"
@@ -27,12 +27,17 @@ class Baselines:
     trees: Mapping[str, Tree] = field(default_factory=dict)
 
 
+def promoted_commit(passage: Passage, tree: str) -> Commit | None:
+    """Tell what a tree of that name was promoted to last, here or where a try begins from."""
+    taken = passage.taken_tree(tree)
+    if taken is not None:
+        return taken
+    return passage.house.repo.resolve(buildmaster_ref(passage.manifest.osname, tree))
+
+
 def promoted_last(passage: Passage, tree: Tree) -> Tree | None:
     """Find the tree of that name that was promoted last; None without another one."""
-    repo = passage.house.repo
-    commit = passage.taken_tree(tree.name)
-    if commit is None:
-        commit = repo.resolve(buildmaster_ref(passage.manifest.osname, tree.name))
+    repo, commit = passage.house.repo, promoted_commit(passage, tree.name)
     if commit is None or commit == tree.commit or not repo.has_commit(commit):
         return None
     version = repo.info(commit).metadata.get("version", "")

@@ -9,7 +9,7 @@ _VIA = ("poll", "hook", "force", "base", "manifest", "try")
 
 
 def _push(parser: Parser) -> None:
-    parser.add_argument("component", help="a component, base, manifest or patches")
+    parser.add_argument("component", help="a component, base, manifest, patches or nightly")
     parser.add_argument("--after", default="", metavar="REVISION", help="its newest by default")
     parser.add_argument("--via", default="force", choices=_VIA, help="how it came to be known")
     parser.add_argument("--note", default="", metavar="TEXT", help="why")

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cli.builder import go_on_as_builder
 from pipeline.cli.building import read_built
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house, open_with_sink
@@ -19,7 +20,6 @@ from pipeline.ports.domain import confined
 from pipeline.ports.files import shared_place, write_text
 from pipeline.ports.remote_settings import LOCAL
 from pipeline.ports.workdir import RunDir
-from pipeline.ports.worker_user import in_builder
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
@@ -157,14 +157,8 @@ def _shell_of_worker(
         line = process.repeat_line(["ostci", "-C", "HOME-OF-THE-WORKER/work", *words])
         what = f"{options.component} was built on worker {worker}, which keeps what it left"
         raise BadInput(what, where=passage.run.version, hint=f"there: {line}")
-    argv = in_builder(house.workdir.root, words)
     house.log.fact("it was built by the worker of this machine", about=options.component)
-    with process.start(
-        argv, log=house.log, cwd=Path("/"), stdin=sys.stdin.fileno(), stdout=None, stderr=None
-    ) as child:
-        while (code := child.wait(1.0)) is None:
-            pass
-        return code
+    return go_on_as_builder(house, words)
 
 
 def _run_of(house: House, version: str | None) -> RunDir:

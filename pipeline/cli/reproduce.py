@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.beside import beside_of
 from pipeline.cli.chain import disk_of
-from pipeline.cli.externals import externals_of
 from pipeline.cli.holds import held_run
 from pipeline.cli.house import House
 from pipeline.cli.open import open_with_sink
@@ -21,6 +19,7 @@ from pipeline.cli.passage import Passage
 from pipeline.cli.repair import locked
 from pipeline.cli.results import Tests, Trees
 from pipeline.cli.terminal import live
+from pipeline.cli.testing import request_of
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
@@ -28,7 +27,7 @@ from pipeline.words.findings import one_of
 from pipeline.words.manifest import Target
 from pipeline.words.records import plain
 from pipeline.words.targets import target_of
-from pipeline.words.tree import Disk, Tree
+from pipeline.words.tree import Tree
 from pipeline.words.verdict import SuiteResult, Verdict
 
 PLACE = "reproduce"
@@ -109,30 +108,16 @@ def _request(passage: Passage, recorded: SuiteResult, test: str) -> TestRequest:
         target = replace(target, memory=ran.memory, processors=ran.processors)
         house.log.fact(_words(target, ran.seed), about=tree.name)
     suite = recorded.suite.partition("/")[0]
-
-    def made(one: Tree, of: Target) -> Disk:
-        return disk_of(passage, one, of, house.clients_key(), full=False)
-
-    return TestRequest(
-        run=passage.run.version,
-        tree=tree,
-        target=target,
-        disk=disk,
-        suite=f"{suite}/{test}" if test else suite,
-        into=_place(passage, tree.name, suite, test),
-        machines=house.settings.machines,
-        repo=house.workdir.repo,
-        known_failing=passage.manifest.installed_tests_xfail,
-        beside=beside_of(passage, tree, suite, disk_of=made),
-        externals=externals_of(passage, target, suite, tree=tree.name),
+    suite = f"{suite}/{test}" if test else suite
+    return replace(
+        request_of(passage, tree, target, disk, suite),
+        into=_place(passage, tree.name, suite),
         seed=None if ran is None else ran.seed,
-        reproduce=house.command("reproduce", passage.run.version, tree.name),
     )
 
 
-def _place(passage: Passage, tree: str, suite: str, test: str) -> Path:
-    name = f"{suite}-{test}".strip("-").replace("/", "-")
-    return passage.run.path / PLACE / tree / name
+def _place(passage: Passage, tree: str, suite: str) -> Path:
+    return passage.run.path / PLACE / tree / suite.replace("/", "-")
 
 
 def _tree(passage: Passage, recorded: SuiteResult) -> Tree:

@@ -3,19 +3,23 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.cli.chain import disk_of, raise_several, trees_of
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Disks, Tests
 from pipeline.ports.files import lock
+from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
 from pipeline.words.gate import Flakes
 from pipeline.words.manifest import Target
-from pipeline.words.refs import Commit, buildmaster_ref
-from pipeline.words.suite import MEMORY
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import SuiteResult, Verdict
+
+if TYPE_CHECKING:
+    from pipeline.stages.test import TestRequest
 
 _SUITE_S = 3600.0
 
@@ -27,11 +31,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
-    from pipeline.cli.beside import beside_of
-    from pipeline.cli.externals import externals_of
+    from pipeline.cli.baseline import promoted_commit
     from pipeline.cli.figures import tell_growth
     from pipeline.cli.screens import compare_screens
-    from pipeline.stages import test as test_stage
 
     house = passage.house
     with passage.stage("test", *part_of_test(trees, suite)):
@@ -45,33 +47,18 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             repeats=lambda result: repeats_of(passage, result),
             judge=lambda result: judged(passage, result, issues),
         )
-
-        def made(tree: Tree, target: Target) -> Disk:
-            return disk_of(passage, tree, target, house.clients_key(), full=False)
-
         heard = []
         for tree in trees_of(passage, trees):
             target = target_of(passage.manifest, tree.target)
             for name in (suite,) if suite else suites_of(passage, target):
-                request = test_stage.TestRequest(
-                    run=passage.run.version,
-                    tree=tree,
-                    target=target,
-                    disk=_need_disk(passage, disks, tree),
-                    suite=name,
-                    into=passage.run.test(tree.name, name),
-                    machines=house.settings.machines,
-                    repo=house.workdir.repo,
-                    known_failing=passage.manifest.installed_tests_xfail,
-                    externals=externals_of(passage, target, name, tree=tree.name),
-                    reproduce=passage.house.command("reproduce", passage.run.version, tree.name),
+                request = replace(
+                    request_of(passage, tree, target, _need_disk(passage, disks, tree), name),
                     failures_s=house.settings.keep_machines_h * 3600.0,
                     leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
-                    beside=beside_of(passage, tree, name, disk_of=made),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
-                    compare_screens(passage, result, _promoted_commit(passage, tree.name))
+                    compare_screens(passage, result, promoted_commit(passage, tree.name))
                 house.ledger.record_suite(passage.run.version, result)
                 house.log.fact(_heard(result), about=tree.name)
                 tell_growth(house, passage.manifest.osname, result)
@@ -88,6 +75,43 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
         )
 
 
+def request_of(
+    passage: Passage, tree: Tree, target: Target, disk: Disk, suite: str
+) -> "TestRequest":
+    """Ask for a suite with all that it needs beside the tree."""
+    from pipeline.cli.beside import beside_of
+    from pipeline.cli.externals import externals_of
+    from pipeline.stages.test import TestRequest
+
+    house = passage.house
+
+    def made(one: Tree, of: Target) -> Disk:
+        return disk_of(passage, one, of, house.clients_key(), full=False)
+
+    return TestRequest(
+        run=passage.run.version,
+        tree=tree,
+        target=target,
+        disk=disk,
+        suite=suite,
+        into=passage.run.test(tree.name, suite),
+        machines=house.settings.machines,
+        repo=house.workdir.repo,
+        known_failing=passage.manifest.installed_tests_xfail,
+        externals=externals_of(passage, target, suite, tree=tree.name),
+        reproduce=_reproduce_line(passage, tree),
+        beside=beside_of(passage, tree, suite, disk_of=made),
+    )
+
+
+def _reproduce_line(passage: Passage, tree: Tree) -> str:
+    words = ("reproduce", passage.run.version, tree.name)
+    if (passage.house.workdir.root / IDENTITY).is_file():
+        # It is given where the run is: nobody types anything in the home of a worker.
+        return " ".join(("ostci", *words))
+    return passage.house.command(*words)
+
+
 def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     """Find the tree that was promoted last, and have a disk of it; None without another one."""
     from pipeline.cli.baseline import find_baseline
@@ -100,15 +124,11 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     return promoted, disk_of(passage, promoted, target, key, full=False)
 
 
-def _promoted_commit(passage: Passage, tree: str) -> Commit | None:
-    taken = passage.taken_tree(tree)
-    ref = buildmaster_ref(passage.manifest.osname, tree)
-    return taken if taken is not None else passage.house.repo.resolve(ref)
-
-
 def hear(passage: Passage, result: SuiteResult) -> None:
     """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
     from pipeline.cli.background import judged, known_issues
+    from pipeline.cli.baseline import promoted_commit
+    from pipeline.cli.figures import tell_growth
     from pipeline.cli.screens import compare_screens
 
     part = part_of_test([result.tree], result.suite)
@@ -117,11 +137,8 @@ def hear(passage: Passage, result: SuiteResult) -> None:
         passage.house.ledger.record_suite(passage.run.version, result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, [result]))
         passage.tell(f"{result.tree} {_heard(result)}")
-        compare_screens(passage, result, _promoted_commit(passage, result.tree))
-        if result.suite == MEMORY:
-            from pipeline.cli.figures import tell_growth
-
-            tell_growth(passage.house, passage.manifest.osname, result)
+        compare_screens(passage, result, promoted_commit(passage, result.tree))
+        tell_growth(passage.house, passage.manifest.osname, result)
         error = _as_error(passage, result)
         if error is not None:
             raise_several({f"{result.tree} {result.suite}": error}, "did not pass")

@@ -315,15 +315,6 @@ def reap() -> None:
                             remove_tree(path)
 
 
-def reap_below(directory: Path) -> None:
-    """Remove the memory of all checkpoints below a directory that nobody will go on from."""
-    for place in (_SHM, _ELSEWHERE):
-        for path in place.glob(f"{_PLACE}*"):
-            with suppress(OSError):
-                if Path((path / _OF).read_text()).is_relative_to(directory):
-                    remove_tree(path)
-
-
 def _is_wanted(place: Path) -> bool:
     of = place / _OF
     if not of.is_file():

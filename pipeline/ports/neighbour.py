@@ -43,7 +43,7 @@ def copy_readable(source: Repo, target: Repo, commits: Iterable[Commit]) -> int:
 
 
 def _walk(there: Objects, tree: bytes, seen: set[bytes]) -> Iterator[tuple[str, bytes]]:
-    """List the objects of a tree, each once; directories come after what is in them."""
+    """List the objects of a tree, each once."""
     todo = [tree]
     while todo:
         one = todo.pop()

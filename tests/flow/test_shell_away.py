@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A build that failed on a worker: entered there where that is this machine, else told where."""
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from pipeline.ports.dock import docking
 from pipeline.ports.log import Log
 from pipeline.ports.worker_home import prepare_worker
+from pipeline.stages.test import failures
+from pipeline.words.kept import KeptMachine
+from pipeline.words.refs import Commit
 from tests.cheap import Cheap
 from tests.work import run_ostci
 
@@ -63,3 +68,41 @@ _ONE = (
     '"components": [{"src": "git:./git/one", "build": {"commands": ["sh ./build.sh"]},'
     ' "depends": []}]'
 )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone looks into the home of a worker")
+def test_a_machine_that_this_machines_worker_keeps_is_told_and_entered_there(
+    tmp_path: Path,
+) -> None:
+    master = Cheap(tmp_path)
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("of it\n")
+    home = prepare_worker(
+        master.root / "buildbot" / "builder",
+        name="local",
+        server="127.0.0.1:1",
+        password_file=password,
+        ca=None,
+        slots=1,
+        room=0,
+    )
+    assert master.ostci("attach", "--list").out.strip() == "no machine is kept"
+    kept = KeptMachine(
+        run="20260101.0",
+        tree="x86_64-runtime",
+        suite="installed",
+        test="a/b.test",
+        commit=Commit("0" * 64),
+        since=1.0,
+    )
+    place = failures(home.workdir.cache) / kept.key
+    place.mkdir(parents=True)
+    (place / "machine.json").write_text(json.dumps(asdict(kept)))
+    (place / "record.json").write_text("{}")
+    (told,) = master.json("attach", "--list")
+    assert (told["run"], told["test"]) == (kept.run, kept.test)
+    # It is that worker's command which finds out that there is nothing to go on from.
+    said = master.ostci("attach", "x86_64-runtime", code=3)
+    told = "the machine of x86_64-runtime installed/a/b.test of run 20260101.0 is damaged"
+    assert told in said.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.attempts import BASELINE, FIRST, Attempts, Promoted
+from pipeline.cli.attempts import BASELINE, Attempts, Promoted
 from pipeline.ports.log import Line, ListSink, Log, plain_text
 from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.test import TestRequest
@@ -53,7 +53,7 @@ def test_what_fails_once_and_passes_then_is_flaky_and_both_are_kept(
         record.write_text(json.dumps(good))
     assert (result.verdict, result.attempts) == (Verdict.FLAKY, 2)
     assert result.message.startswith("passed when repeated: ostci-initramfs: root LABEL=elsewhere")
-    first = json.loads((request.into / FIRST / "report.json").read_bytes())
+    first = json.loads((request.into / "attempt-1" / "report.json").read_bytes())
     assert first["cause"] == "initramfs"
     assert json.loads((request.into / "report.json").read_bytes())["cause"] == ""
 
