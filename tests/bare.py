@@ -6,6 +6,7 @@ console; after it the guest stays up.
 """
 
 import functools
+import os
 import tempfile
 import time
 import uuid
@@ -149,14 +150,14 @@ def wait_for_line(machine: Domain, text: str) -> None:
         assert over is None or text in told, f"{over}, and only this was on the console: {told}"
 
 
-def qemus() -> set[int]:
-    """List the processes that are a QEMU, whoever started them."""
+def qemus(of: Path) -> set[int]:
+    """List the QEMUs that name a path: other tests have theirs at the same time."""
     found = set()
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            is_qemu = b"qemu-system" in (path / "cmdline").read_bytes().split(b"\0")[0]
+            command = (path / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if is_qemu:
+        if b"qemu-system" in command.split(b"\0")[0] and os.fsencode(of) in command:
             found.add(int(path.name))
     return found

@@ -352,10 +352,10 @@ def start_and_kill(argv: list[str | Path], number: signal.Signals) -> set[int]:
     with subprocess.Popen(argv, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"UP\n"
-        assert len(_uses(root)) == 1
+        assert len(bare.qemus(of=root)) == 1
         child.send_signal(number)
         child.wait(60.0)
-    return set(_uses(root))
+    return bare.qemus(of=root)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: QEMU runs as ourselves")
@@ -375,7 +375,7 @@ def test_what_a_killed_process_left_is_reaped_at_the_next_start(into: Path, log:
     left = start_and_kill(argv, signal.SIGKILL)
     assert len(left) == 1, "QEMU outlives its driver"
     assert set(reap(root, log=log)) == left
-    bare.wait_for(lambda: not left & bare.qemus(), deadline_s=10.0)
+    bare.wait_for(lambda: not bare.qemus(of=root), deadline_s=10.0)
     assert reap(root, log=log) == ()
 
 
@@ -391,18 +391,7 @@ def test_behind_the_walls_the_kernel_kills_what_a_killed_process_left(into: Path
     bare.kernel()
     argv = confined([sys.executable, "-c", _KILLED, into / "root", into])
     start_and_kill(argv, signal.SIGKILL)
-    bare.wait_for(lambda: not _uses(into), deadline_s=10.0)
-
-
-def _uses(path: Path) -> list[int]:
-    return [pid for pid in bare.qemus() if os.fsencode(path) in _command(pid)]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+    bare.wait_for(lambda: not bare.qemus(of=into), deadline_s=10.0)
 
 
 def test_behind_the_walls_there_is_no_network() -> None:

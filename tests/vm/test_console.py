@@ -85,18 +85,17 @@ def session(log: Log) -> Iterator[Session]:
 
 
 def test_a_person_types_and_leaves_with_control_bracket(session: Session) -> None:
-    before = bare.qemus()
     with person(session) as somebody:
         somebody.wait_for("UP")
         somebody.type("echo $((6 * 7))th\n")
         somebody.wait_for("42th")
         somebody.type("\x03still here\n")
         somebody.wait_for("still: not found")
-        assert bare.qemus() - before
+        assert bare.qemus(of=Path(session.scratch))
         somebody.type("\x1d")
         somebody.wait_for("[left]")
     assert somebody.child.returncode == 0
-    assert not bare.qemus() - before
+    assert not bare.qemus(of=Path(session.scratch))
 
 
 def test_a_guest_that_powers_off_ends_it(session: Session) -> None:
