@@ -143,6 +143,7 @@ def _main() -> None:
     parser.add_argument("--pushes", type=int, default=PUSHES)
     parser.add_argument("--processes", type=int, default=PROCESSES)
     options = parser.parse_args()
+    _NOTES.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="series-", dir=_NOTES.parent) as scratch:
         for row in bench(Path(scratch), **vars(options)):
             print(f"{row.name}: {row.ours:.1f} s; {row.note}")
