@@ -84,7 +84,7 @@ def do_disk(options: Options) -> int:
     from pipeline.cli import chain
 
     trees = (*options.tree, *options.target)
-    work = partial(chain.disk, targets=trees, full=options.full)
+    work = partial(chain.disk, targets=trees, full=options.full, beside=options.beside)
     return _do(options, "disk", work, result="disks", share=trees)
 
 
