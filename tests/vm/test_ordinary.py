@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports.files import remove_tree
+from pipeline.ports.files import lock, remove_tree
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
 from tests.machines import cache_of_tests, import_sample, sample
@@ -31,8 +31,11 @@ def user(tmp_path: Path) -> Iterator[Ordinary]:
             if ref.startswith(f"bases/{pin.key}/"):
                 given.set_ref(ref, commit)
         copy_for(found, given.path, cache / "bases")
-        for name in ("apt", "base-answers"):
-            copy_for(found, cache_of_tests() / name, cache / name)
+        copy_for(found, cache_of_tests() / "base-answers", cache / "base-answers")
+        for lists in (cache_of_tests() / "apt").iterdir():
+            # Somebody may fetch newer ones meanwhile.
+            with lock(lists / "lock", what="a copy for a test", wait_s=900.0):
+                copy_for(found, lists, cache / "apt" / lists.name)
         found.own(found.home)
         remove_tree(given.path)
         yield found
