@@ -83,7 +83,7 @@ def test_a_file_that_comes_while_a_directory_is_removed_changes_nothing_around_i
     def late(path: str, **given: int) -> None:
         monkeypatch.undo()
         (inside / "late").touch()
-        rmdir(path, **given)  # type: ignore[arg-type]
+        rmdir(path, **given)
 
     monkeypatch.setattr(os, "rmdir", late)
     remove_tree(inside)

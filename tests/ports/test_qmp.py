@@ -16,6 +16,7 @@ import pytest
 from pipeline.ports import process, qmp
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
+from pipeline.words.png import read_png, read_ppm
 from tests import bare
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -119,11 +120,12 @@ def test_a_socket_that_never_answers_is_trouble(socket: Path) -> None:
         pass
 
 
-def test_the_screen_is_written_as_png(socket: Path) -> None:
-    picture = socket.with_name("screen.png")
+def test_the_screen_is_the_same_as_png_and_as_ppm(socket: Path) -> None:
+    picture, quick = socket.with_name("screen.png"), socket.with_name("screen.ppm")
     with qemu(socket, "-device", "VGA", machine="q35"), qmp.connect(socket) as monitor:
         monitor.screendump(picture)
-    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        monitor.screendump(quick, kind="ppm")
+    assert read_ppm(quick.read_bytes()) == read_png(picture.read_bytes())
 
 
 def test_a_machine_without_a_screen_has_no_picture(socket: Path) -> None:
