@@ -22,10 +22,9 @@ from pipeline.words.errors import BadInput, Failed, Trouble
 from pipeline.words.manifest import Base, BaseKind
 from pipeline.words.snapshot import BasePin
 from tests.debs import make_archive
-from tests.machines import import_sample, sample
+from tests.machines import BOTH, import_sample, sample
 
 RUNTIME = (("runtime",),)
-BOTH = (("runtime",), ("runtime", "devel"))
 
 
 @pytest.fixture(autouse=True)
