@@ -121,7 +121,7 @@ def test_two_that_cancel_at_once_kill_who_holds_the_run_and_nobody_else(cheap: C
     with hold(cheap, version, "shared") as holder, child(_OPEN, str(run.lock)) as opener:
         cancels = [cheap.start("cancel", version, "--by", name) for name in ("alice", "bob")]
         assert sorted(cheap.end_of(one) for one in cancels) == [0, 2]
-        assert holder.wait(5) == -9
+        assert holder.wait(60) == -9
         assert opener.poll() is None, "it held nothing"
     note = read_cancel(run)
     assert note is not None and cheap.record(version)["message"] == f"cancelled by {note.by}"
@@ -161,7 +161,7 @@ def test_who_holds_a_run_is_named_and_not_who_waits_or_holds_another(cheap: Chea
         hold(cheap, ten, "shared"),
         child(*waiter, waits=True),
     ):
-        until = time.monotonic() + 30.0
+        until = time.monotonic() + 300.0
         while len(presence.look(house.workdir.tmp).here) < 3:
             assert time.monotonic() < until, "nobody waits"
             time.sleep(0.05)

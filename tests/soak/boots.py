@@ -27,7 +27,7 @@ def boots(state: State, count: int) -> Generator[str, None, None]:
     """Boot up to a number of times in all; raises AssertionError at the end for false alarms."""
     while (number := state.count("boots")) < count:
         name = "debian" if number % EACH_DEBIAN == EACH_DEBIAN - 1 else "tiny"
-        scratch = Path(tempfile.mkdtemp(prefix="ostci-boot-"))
+        scratch = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
         started = time.monotonic()
         try:
             ask = spoilt.debian_request if name == "debian" else spoilt.tiny_request
