@@ -134,6 +134,12 @@ AT_ONCE: list[tuple[Cause, Sequence[Entry | bytes | str], str]] = [
     ),
     (Cause.EMERGENCY, [started("emergency.target")], "Started emergency.target"),
     (
+        Cause.EMERGENCY,
+        # The start-up may have finished before its shell says so on the console.
+        [started("rescue.target"), FINISHED, b"You are in rescue mode. After logging in, type"],
+        "Started rescue.target",
+    ),
+    (
         Cause.POWERED_OFF,
         [b"reboot: Power down", "powered-off"],
         "the guest powered off before the boot was done; the last it said was: reboot: Power down",
