@@ -197,11 +197,12 @@ def _of_message_id(entry: Entry, forbidden: Mapping[str, str]) -> Symptom | None
         cause = Cause.START_TIMEOUT if result == "timeout" else Cause.FAILED_UNIT
         message = f"{name}: {entry.message}"
         return Symptom(cause=cause, message=message, weight=BLEMISH, name=name)
-    if name in {"emergency.target", "emergency.service"} and by_id == journal.UNIT_STARTED:
+    if name in _EMERGENCIES and by_id == journal.UNIT_STARTED:
         return Symptom(cause=Cause.EMERGENCY, message=entry.message, weight=FINAL, name=name)
     return None
 
 
+_EMERGENCIES = {"emergency.target", "emergency.service", "rescue.target"}
 _RESULTS = {
     "core-dump": Cause.CORE_DUMP,
     "oom-kill": Cause.OOM_KILL,
