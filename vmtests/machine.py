@@ -224,13 +224,16 @@ class Machine(Waits, Copies, Looks, Network):
         """Have what is used of every copy read from the disk, and the program that wakes it."""
         program = wake_program(self.parameters.tree.arch)
         # The kernel draws the boot's id when first asked for it: all copies are of one boot.
-        self.shell("read -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
+        self.shell("# warm up\nread -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
         if program is None:
             return
         text = "".join(f"\\0{byte:03o}" for byte in program)
         into = "${OSTCI_SHELL_DIR:-/run/ostci-shell}/wake"
         now = round(time.time())
-        self.shell(f'printf %b "{text}" >"{into}"; chmod 755 "{into}"; "{into}" {now}')
+        self.shell(
+            "# leave the program that wakes copies\n"
+            f'printf %b "{text}" >"{into}"; chmod 755 "{into}"; "{into}" {now}'
+        )
 
     @property
     def can_be_saved(self) -> bool:
