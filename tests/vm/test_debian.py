@@ -3,9 +3,13 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pipeline.ports.log import Log
+from pipeline.stages.test import run_suite
+from pipeline.words.verdict import Verdict
 from tests.work import DEBIAN, Work
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -71,3 +75,13 @@ def test_what_was_promoted_upgrades_falls_back_and_switches(work: Work) -> None:
     assert verdicts == {(name, "passed") for name in wanted}
     assert found["memory"]["numbers"]["memory_bytes"] > 0
     work.check_whole()
+
+
+@pytest.mark.full
+def test_a_machine_pulls_from_another_what_the_run_signed(
+    work: Work, tmp_path: Path, log: Log
+) -> None:
+    request = work.request("runtime", "pull", tmp_path / "evidence")
+    result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
+    bad = [one.log for one in result.tests if one.verdict is not Verdict.PASSED]
+    assert (result.verdict, bad) == (Verdict.PASSED, [])
