@@ -158,7 +158,8 @@ def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
 
 def _heard(result: SuiteResult) -> str:
     why = f": {result.message}" if result.message else ""
-    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
+    counts = f", {result.counts}" if result.tests else ""
+    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{counts}{why}"
 
 
 def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextManager[None]:

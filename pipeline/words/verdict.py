@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a test said of a commit."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -79,6 +80,15 @@ class SuiteResult:
         """Count the tests that passed and failed, and count."""
         flaky = (one for one in self.tests if one.verdict is Verdict.FLAKY)
         return sum(not one.is_new and not one.known for one in flaky)
+
+    @property
+    def counts(self) -> str:
+        """Say how many tests there were, and of which verdict where they differ; worst first."""
+        found = Counter(one.verdict for one in self.tests)
+        if len(found) < 2:
+            return f"{len(self.tests)} test{'' if len(self.tests) == 1 else 's'}"
+        parts = (f"{found[one]} {one}" for one in _WORST_FIRST if found[one])
+        return f"{len(self.tests)} tests: {', '.join(parts)}"
 
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)
