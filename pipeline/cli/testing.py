@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.chain import disk_of, raise_several, trees_of
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Disks, Tests
+from pipeline.cli.suite_lines import suite_lines
 from pipeline.ports.files import lock
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from pipeline.stages.test import TestRequest
 
 _SUITE_S = 3600.0
+ALL, SMOKE = "all", "smoke"
 
 
 def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
     """Boot trees and run suites on them; raises the worst verdict after all were heard.
 
-    All trees of the run by default, and all suites that their gates want.
+    All trees of the run by default, and all suites that their gates want; ``all`` are those that
+    there are.
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
@@ -50,11 +53,13 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
         heard = []
         for tree in trees_of(passage, trees):
             target = target_of(passage.manifest, tree.target)
-            for name in (suite,) if suite else suites_of(passage, target):
+            names = _named(suite) if suite else suites_of(passage, target)
+            for name in names:
                 request = replace(
                     request_of(passage, tree, target, _need_disk(passage, disks, tree), name),
                     failures_s=house.settings.keep_machines_h * 3600.0,
-                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
+                    leaves_checkpoint=name == SMOKE
+                    and any(one != name for one in {*names, *target.gate}),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
@@ -64,6 +69,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
+        if len(heard) > 1:
+            for line in suite_lines(heard):
+                house.log.fact(line)
         passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
         raise_several(
             {
@@ -147,6 +155,16 @@ def hear(passage: Passage, result: SuiteResult) -> None:
 def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
     """Tell which suites a run has for a target: those that a person named, else its gate's."""
     return passage.wish.suites or tuple(target.gate)
+
+
+def _named(suite: str) -> tuple[str, ...]:
+    """Tell which suites a person means by a name."""
+    from pipeline.stages.test import suites
+
+    if suite != ALL:
+        return (suite,)
+    # The others go on from the machine that it boots.
+    return (SMOKE, *(one for one in suites() if one != SMOKE))
 
 
 def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:

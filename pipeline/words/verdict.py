@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.words.counting import count_of
 from pipeline.words.refs import Commit
 
 
@@ -86,7 +87,7 @@ class SuiteResult:
         """Say how many tests there were, and of which verdict where they differ; worst first."""
         found = Counter(one.verdict for one in self.tests)
         if len(found) < 2:
-            return f"{len(self.tests)} test{'' if len(self.tests) == 1 else 's'}"
+            return count_of(len(self.tests), "test")
         parts = (f"{found[one]} {one}" for one in _WORST_FIRST if found[one])
         return f"{len(self.tests)} tests: {', '.join(parts)}"
 
