@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.ports.domain import Hypervisor, hypervisor
-from pipeline.ports.log import FileSink, Line, Log, plain_text
+from pipeline.ports.log import FileSink, Line, Log, written
 from pipeline.ports.loopback import raise_loopback
 from pipeline.ports.migration import Damaged
 from pipeline.words.boot import State
@@ -51,9 +51,7 @@ class _Pipe:
     def write(self, line: Line) -> None:
         stream = sys.__stderr__
         if stream is not None:
-            # Each line of a text with its mark: what a guest said is no line of its own.
-            for text in plain_text(line).split("\n"):
-                stream.write(f"{LOG_MARK}{int(line.level)}{text}\n")
+            stream.write(f"{LOG_MARK}{written(line)}\n")
             stream.flush()
 
 
