@@ -3,10 +3,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.words.verdict import SuiteResult, Verdict
+from pipeline.words.verdict import SuiteResult, Verdict, verdict_counts
 
 _TOLD = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY)
 _MOST = 20
+
+
+def summary(results: Sequence[SuiteResult]) -> str:
+    """Sum up what suites came to, in a few words."""
+    if len(results) == 1:
+        return f"{results[0].tree} {results[0].suite} {results[0].verdict}"
+    return f"{len(results)} suites: {verdict_counts([one.verdict for one in results])}"
 
 
 def suite_lines(results: Sequence[SuiteResult]) -> Iterator[str]:

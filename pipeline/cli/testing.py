@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.chain import disk_of, raise_several, trees_of
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Disks, Tests
-from pipeline.cli.suite_lines import suite_lines
+from pipeline.cli.suite_lines import suite_lines, summary
 from pipeline.ports.files import lock
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
@@ -69,10 +69,9 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
         passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
-        if len(heard) > 1:
-            for line in suite_lines(heard):
-                house.log.fact(line)
-        passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
+        for line in suite_lines(heard) if len(heard) > 1 else ():
+            house.log.fact(line)
+        passage.tell(summary(heard))
         raise_several(
             {
                 f"{one.tree} {one.suite}": error

@@ -85,11 +85,9 @@ class SuiteResult:
     @property
     def counts(self) -> str:
         """Say how many tests there were, and of which verdict where they differ; worst first."""
-        found = Counter(one.verdict for one in self.tests)
-        if len(found) < 2:
-            return count_of(len(self.tests), "test")
-        parts = (f"{found[one]} {one}" for one in _WORST_FIRST if found[one])
-        return f"{len(self.tests)} tests: {', '.join(parts)}"
+        verdicts = [one.verdict for one in self.tests]
+        told = f": {verdict_counts(verdicts)}" if len({*verdicts}) > 1 else ""
+        return count_of(len(verdicts), "test") + told
 
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)
@@ -100,3 +98,9 @@ def suite_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     if not verdicts:
         return Verdict.TROUBLE
     return min(verdicts, key=_WORST_FIRST.index)
+
+
+def verdict_counts(verdicts: Sequence[Verdict]) -> str:
+    """Count verdicts in words, the worst first: ``1 failed, 3 passed``."""
+    found = Counter(verdicts)
+    return ", ".join(f"{found[one]} {one}" for one in _WORST_FIRST if found[one])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What suites came to, as a person reads it after all were heard."""
 
-from pipeline.cli.suite_lines import suite_lines
+from pipeline.cli.suite_lines import suite_lines, summary
 from pipeline.words.refs import commit
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict
 
@@ -43,3 +43,9 @@ def test_of_hundreds_that_fail_the_first_are_told() -> None:
     lines = [*suite_lines([result("installed", FAILED, *tests)])]
     assert len(lines) == 22
     assert lines[-1] == "  and 5 more"
+
+
+def test_a_stage_of_many_suites_is_summed_up() -> None:
+    one, other = result("smoke", PASSED), result("apps", SKIPPED)
+    assert summary([one]) == "x86_64-a smoke passed"
+    assert summary([one, other, one]) == "3 suites: 2 passed, 1 skipped"
