@@ -164,7 +164,7 @@ def plain_text(line: Line) -> str:
         text += f" {'FAILED' if line.failed else 'done'} in {line.ended_s:.1f} s"
     elif line.began:
         expected = line.expected_s
-        text += " …" if expected is None else f" … (last time {expected:.0f} s)"
+        text += f" … (last time {expected:.0f} s)" if expected and expected >= 1.0 else " …"
     if line.level >= Level.WARNING:
         text = f"{line.level.name.lower()}: {text}"
     # Guests and builds are quoted, who must not command a terminal.
