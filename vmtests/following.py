@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from pipeline.ports.domain import Domain, Ended, Event, EventKind
 from pipeline.ports.guest import GuestResult, GuestShell, JournalReader
 from pipeline.ports.migration import cpu_seconds
+from pipeline.ports.starving import Starving
 from pipeline.words.boot import BootWatch
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.journal import Entry, Lines, format_entry
@@ -26,6 +27,7 @@ from vmtests.evidence import Evidence
 T = TypeVar("T")
 _LOOK_S = 0.05
 _SCREEN_S = 5.0
+_STARVING_S = 0.5
 _IDLE_S = 0.3
 _IDLE_SHARE = 0.15
 """Of one processor, which a guest without anything to do takes for its clock."""
@@ -79,6 +81,10 @@ class Following:
         self._console_lines = Lines(_LONGEST_CONSOLE_LINE)
         self._console_tail: deque[bytes] = deque(maxlen=_QUOTED)
         self._next_screen = time.monotonic() + 1.0
+        pid = domain.pid
+        self._starving = Starving(pid) if pid is not None else None
+        self._starved_s = 0.0
+        self._next_starving = time.monotonic()
         self._stack = ExitStack()
         self._journal = self._stack.enter_context(
             JournalReader(domain.journal_socket, raw=evidence.journal_raw)
@@ -102,6 +108,7 @@ class Following:
         self._poll_shell()
         for event in events:
             self._on_event(event)
+        self._note_starving()
         now = time.monotonic()
         self.watch.tick(now)
         if now >= self._next_screen and self.domain.is_running():
@@ -111,14 +118,17 @@ class Following:
             self.beside.pump(self)
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float) -> T:
-        """Wait until ``look`` finds something true; no longer than that can still happen."""
-        until = time.monotonic() + seconds
+        """Wait until ``look`` finds something true; no longer than that can still happen.
+
+        Not counted is for how long the host keeps the guest waiting.
+        """
+        until = time.monotonic() + seconds - self._starved_s
         while True:
             found = look()
             if found:
                 return found
             self.give_up_if_lost()
-            if time.monotonic() >= until:
+            if time.monotonic() - self._starved_s >= until:
                 raise GuestFailed(f"waited {seconds:.0f} s in vain for {what}")
             self.pump()
 
@@ -201,6 +211,16 @@ class Following:
         """Tell the last lines of console and journal, as a failure shows them."""
         journal = [format_entry(entry) for entry in [*self.entries][-_QUOTED:]]
         return "\n".join(["console:", self.console(), "journal:", *journal])
+
+    def _note_starving(self) -> None:
+        """Have what a busy host takes from the guest not counted against it."""
+        now = time.monotonic()
+        if self._starving is None or now < self._next_starving:
+            return
+        self._next_starving = now + _STARVING_S
+        seconds = self._starving.look()
+        self._starved_s += seconds
+        self.watch.starved(seconds)
 
     def _poll_shell(self) -> GuestResult | None:
         """Read the shell's wire; a shell that is lost stays so until the next boot."""

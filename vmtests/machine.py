@@ -159,6 +159,9 @@ class Machine(Waits, Copies, Looks, Network):
             while self.watch.outcome.state is State.PENDING:
                 following.pump()
             outcome = self.watch.outcome
+            if self.watch.starved_s >= 1:
+                waited = f"{self.watch.starved_s:.1f} s"
+                self._log.detail(f"this host kept it waiting for {waited} of that", about=self.name)
             for name, seconds in self.watch.marks.items():
                 self._log.detail(f"{name} after {seconds:.2f} s", about=self.name)
             if outcome.state is State.FAILED:

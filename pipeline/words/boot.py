@@ -41,6 +41,7 @@ class Expected:
     what it led to mostly explains it; an error message never ends one, and fails it at its end.
     A boot that is done is watched for ``settle_s`` more before it has passed.
     More than ``console_bytes`` on the console is a flood, as are ``journal_bytes`` in the journal.
+    None of these times counts while the host keeps the guest waiting (``BootWatch.starved``).
     """
 
     unit: str
@@ -101,6 +102,9 @@ _PENDING = Outcome(state=State.PENDING)
 class BootWatch:
     """Follow one boot; tell it what happens, ask for ``outcome``."""
 
+    starved_s: float = 0.0
+    """Seconds for which the host has kept the guest waiting."""
+
     def __init__(self, expected: Expected, now: float) -> None:
         """Raises BadInput for a known message or a line of the console that is no pattern."""
         self.expected = expected
@@ -120,6 +124,7 @@ class BootWatch:
         self._known = Known(expected.known)
         self._lines = ConsoleLines(expected.required_console, expected.forbidden_console)
         self._began = self._heard = now
+        self._reached: float | None = None
         self._held: tuple[float, Symptom] | None = None
         self._last = ""
         self._waits_for = ""
@@ -190,6 +195,10 @@ class BootWatch:
             self._flood("console", self._console_bytes, now)
         self.tick(now)
 
+    def starved(self, seconds: float) -> None:
+        """Take for how long the guest wanted to run and could not: it is not late for that."""
+        self.starved_s += seconds
+
     def ended(self, why: str, now: float) -> None:
         """Take that the guest has ended: ``powered-off``, ``reboot`` or ``panic``."""
         if self.is_leaving:
@@ -212,21 +221,27 @@ class BootWatch:
             self._fail(final, now)
         elif self.is_complete:
             self._mark("reached", now)
-            is_settled = now - self._began - self.marks["reached"] >= self.expected.settle_s
+            if self._reached is None:
+                self._reached = self._own(now)
+            is_settled = self._own(now) - self._reached >= self.expected.settle_s
             if is_settled or self._is_ripe(now):
                 self._pass_or_fail(now)
         elif self._is_ripe(now):
             self._pass_or_fail(now)
-        elif now - self._began >= self.expected.deadline_s:
+        elif self._own(now) - self._began >= self.expected.deadline_s:
             self._fail(self._held[1] if self._held else self._late(), now)
-        elif now - self._heard >= self.expected.quiet_s:
+        elif self._own(now) - self._heard >= self.expected.quiet_s:
             self._fail(self._held[1] if self._held else self._silent(now), now)
 
     def _is_ripe(self, now: float) -> bool:
         """Tell whether what is held decides; hints never end a boot: all of them shall be seen."""
         if self._held is None or self._held[1].weight == HINT:
             return False
-        return now - self._held[0] >= self.expected.blemish_s
+        return self._own(now) - self._held[0] >= self.expected.blemish_s
+
+    def _own(self, now: float) -> float:
+        """Tell the time on a clock that stands still while the host keeps the guest waiting."""
+        return now - self.starved_s
 
     def _pass_or_fail(self, now: float) -> None:
         if self._held is not None:
@@ -250,7 +265,7 @@ class BootWatch:
         return symptom.message + (f"; first: {first.message}" if first else "")
 
     def _progress(self, now: float, text: str) -> None:
-        self._heard = now
+        self._heard = self._own(now)
         self._last = text[:300]
         self._waits_for = ""
 
@@ -291,7 +306,7 @@ class BootWatch:
         if symptom.weight == FINAL:
             return
         if self._held is None or symptom.weight < self._held[1].weight:
-            self._held = (now, symptom)
+            self._held = (self._own(now), symptom)
 
     def _flood(self, what: str, size: int, now: float) -> None:
         if self.final is None:
@@ -305,7 +320,7 @@ class BootWatch:
         return _final(Cause.DEADLINE, f"{message}; the last the guest said was: {self._last}")
 
     def _silent(self, now: float) -> Symptom:
-        seconds = now - self._heard
+        seconds = self._own(now) - self._heard
         if self.is_reached:
             return self._lacks(f"and nothing was heard for {seconds:.0f} s")
         waits = f", while it waits for {self._waits_for}" if self._waits_for else ""

@@ -324,6 +324,34 @@ def test_silence_is_a_hang_long_before_the_deadline() -> None:
     )
 
 
+def test_a_guest_is_not_late_for_what_the_host_kept_it_waiting() -> None:
+    quiet = watch(JOURNAL_STARTED, expected=EXPECTED)
+    quiet.starved(20.0)
+    quiet.tick(44.9)
+    assert quiet.outcome.state is State.PENDING
+    quiet.tick(45.1)
+    assert quiet.outcome.cause is Cause.HANG
+    assert "nothing was heard for 25 s" in quiet.outcome.message
+    late = watch(JOURNAL_STARTED, expected=replace(EXPECTED, quiet_s=1000))
+    late.starved(20.0)
+    late.tick(109.9)
+    assert late.outcome.state is State.PENDING
+    late.tick(110.1)
+    assert late.outcome.cause is Cause.DEADLINE
+
+
+def test_what_follows_a_blemish_and_an_end_is_waited_for_on_a_busy_host_too() -> None:
+    blemish = watch(unit_failed("a.service"))
+    settling = watch(*CLEAN, expected=replace(EXPECTED, settle_s=2))
+    for one in (blemish, settling):
+        one.starved(20.0)
+        one.tick(21.0)
+        assert one.outcome.state is State.PENDING
+        one.tick(23.0)
+    assert blemish.outcome.cause is Cause.FAILED_UNIT
+    assert settling.outcome.state is State.PASSED
+
+
 def test_a_guest_that_never_said_anything_hangs_too() -> None:
     made = watch()
     made.tick(26)
