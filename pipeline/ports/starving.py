@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PROC = Path("/proc")
+_IDLE = 10.0
+"""Waiting for so many times as long as it ran, a thread has little to do: it only wakes late."""
+_MOST = 0.75
+"""Of the time that passes: on the busiest host, too, somebody's patience ends."""
 
 
 class Starving:
@@ -19,7 +23,7 @@ class Starving:
     ) -> None:
         self._tasks = proc / str(pid) / "task"
         self._clock = clock
-        self._seen = self._waited()
+        self._seen = self._times()
         self._looked = clock()
 
     def look(self) -> float:
@@ -27,22 +31,23 @@ class Starving:
 
         That is what the thread waited that waited longest, and 0 where nothing can be told.
         """
-        waited, now = self._waited(), self._clock()
-        longest = max(
-            (seconds - self._seen.get(thread, 0.0) for thread, seconds in waited.items()),
-            default=0.0,
-        )
+        times, now = self._times(), self._clock()
+        longest = 0.0
+        for thread, (ran, waited) in times.items():
+            ran_before, waited_before = self._seen.get(thread, (0.0, 0.0))
+            longest = max(longest, min(waited - waited_before, _IDLE * (ran - ran_before)))
         passed = now - self._looked
-        self._seen, self._looked = waited, now
+        self._seen, self._looked = times, now
         # The kernel adds a wait when it is over, which may have begun before the last look.
-        return max(0.0, min(longest, passed))
+        return min(longest, _MOST * passed)
 
-    def _waited(self) -> dict[str, float]:
-        """Read the seconds that each thread has waited since it was made."""
+    def _times(self) -> dict[str, tuple[float, float]]:
+        """Read the seconds that each thread has run and waited since it was made."""
         found = {}
         try:
             for thread in self._tasks.iterdir():
-                found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+                ran, waited, _slices = (thread / "schedstat").read_text().split()
+                found[thread.name] = (int(ran) / 1e9, int(waited) / 1e9)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return found  # a thread has ended, or the kernel does not count
         return found

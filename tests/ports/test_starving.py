@@ -10,27 +10,40 @@ from pathlib import Path
 from pipeline.ports.starving import Starving
 
 
-def _write(proc: Path, **waited_s: float) -> None:
-    for thread, seconds in waited_s.items():
+def _write(proc: Path, **times_s: tuple[float, float]) -> None:
+    for thread, (ran, waited) in times_s.items():
         place = proc / "7/task" / thread[1:]
         place.mkdir(parents=True, exist_ok=True)
-        (place / "schedstat").write_text(f"123456789 {round(seconds * 1e9)} 42\n")
+        (place / "schedstat").write_text(f"{round(ran * 1e9)} {round(waited * 1e9)} 42\n")
 
 
-def test_the_thread_that_waited_longest_counts_and_no_more_than_the_time_that_passed(
-    tmp_path: Path,
-) -> None:
+def test_the_thread_that_waited_longest_counts(tmp_path: Path) -> None:
     now = [100.0]
-    _write(tmp_path, t1=5.0, t2=0.0)
+    _write(tmp_path, t1=(1.0, 5.0), t2=(0.0, 0.0))
     starving = Starving(7, proc=tmp_path, clock=lambda: now[0])
     now[0] += 2.0
-    _write(tmp_path, t1=5.5, t2=1.5)
+    _write(tmp_path, t1=(2.0, 5.5), t2=(0.5, 1.5))
     assert starving.look() == 1.5
     now[0] += 1.0
-    _write(tmp_path, t1=8.5)
-    assert starving.look() == 1.0
-    now[0] += 1.0
     assert starving.look() == 0.0
+
+
+def test_a_thread_that_hardly_runs_has_nothing_to_do(tmp_path: Path) -> None:
+    now = [100.0]
+    _write(tmp_path, t1=(1.0, 5.0))
+    starving = Starving(7, proc=tmp_path, clock=lambda: now[0])
+    now[0] += 8.0
+    _write(tmp_path, t1=(1.125, 11.0))
+    assert starving.look() == 1.25
+
+
+def test_a_quarter_of_the_time_counts_always(tmp_path: Path) -> None:
+    now = [100.0]
+    _write(tmp_path, t1=(1.0, 5.0))
+    starving = Starving(7, proc=tmp_path, clock=lambda: now[0])
+    now[0] += 4.0
+    _write(tmp_path, t1=(3.0, 25.0))
+    assert starving.look() == 3.0
 
 
 def test_a_process_that_is_gone_is_not_kept_waiting(tmp_path: Path) -> None:
