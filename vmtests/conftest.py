@@ -31,6 +31,7 @@ _LONGEST_LOG = 64 * 1024
 
 
 _told = [""]
+BUG = "bug"
 _LOGS = pytest.StashKey[ListSink]()
 SECONDS = pytest.StashKey[float]()
 """What a test took that ran before its turn."""
@@ -125,8 +126,8 @@ def _judge(
         if item.get_closest_marker("named") is None:
             described = failure.described(call.excinfo.value, item.path.parent)
             described = [line for line in described if line != message]
-        if verdict is Verdict.TROUBLE:
-            described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
+        if cause == BUG:
+            described = report.longreprtext.splitlines()  # all of it
     seconds: float = item.stash.get(SECONDS, report.duration)
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
     log = "\n".join([*lines, *described])
@@ -157,7 +158,7 @@ def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
         return Verdict.FAILED, Cause.TEST, text
     if isinstance(error, Trouble):
         return Verdict.TROUBLE, "trouble", str(error)
-    return Verdict.TROUBLE, "bug", f"a bug in the test or the harness: {error!r}"
+    return Verdict.TROUBLE, BUG, f"a bug in the test or the harness: {error!r}"
 
 
 def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
