@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.cli.chain import disk_of, raise_several, trees_of
@@ -51,6 +52,7 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             judge=lambda result: judged(passage, result, issues),
         )
         heard = []
+        passage.merge("tests", Tests, partial(_with_earlier, heard=()))
         for tree in trees_of(passage, trees):
             target = target_of(passage.manifest, tree.target)
             names = _named(suite) if suite else suites_of(passage, target)
@@ -68,7 +70,8 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 house.log.fact(_heard(result), about=tree.name)
                 tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
-        passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
+                # One by one: whoever stops the others keeps what was heard.
+                passage.merge("tests", Tests, partial(_with_earlier, heard=(result,)))
         for line in suite_lines(heard) if len(heard) > 1 else ():
             house.log.fact(line)
         passage.tell(summary(heard))
