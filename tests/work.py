@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.cli.house import House, init
+from pipeline.cli.passage import Passage
+from pipeline.cli.results import Disks, Trees
 from pipeline.cli.sample import Sample
 from pipeline.cli.story import Push, Story, read_story
 from pipeline.ports import process
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.promote import violations
+from pipeline.stages.test import TestRequest
+from pipeline.words.targets import target_of
 
 TOP = Path(__file__).resolve().parents[1]
 TINY = TOP / "manifests" / "tiny.yaml"
@@ -49,6 +53,7 @@ def run_ostci(
     code: int | None = 0,
     cwd: Path = TOP,
     env: Mapping[str, str] | None = None,
+    within_s: float = _HOUR_S,
 ) -> Said:
     """Give a command that has to end with a code; None: with any."""
     began = time.monotonic()
@@ -56,7 +61,7 @@ def run_ostci(
         ostci_argv(root, *words),
         capture_output=True,
         text=True,
-        timeout=_HOUR_S,
+        timeout=within_s,
         check=False,
         cwd=cwd,
         env=env,
@@ -85,9 +90,9 @@ class Work:
         """Write a command."""
         return ostci_argv(self.root, *words)
 
-    def ostci(self, *words: str, code: int = 0) -> Said:
+    def ostci(self, *words: str, code: int = 0, within_s: float = _HOUR_S) -> Said:
         """Give a command that has to end with a code."""
-        return run_ostci(self.root, *words, code=code)
+        return run_ostci(self.root, *words, code=code, within_s=within_s)
 
     def json(self, *words: str, code: int = 0) -> Any:
         """Give a command with ``--json`` and read what it says."""
@@ -111,6 +116,22 @@ class Work:
     def house(self) -> House:
         """Open the work directory."""
         return House(self.root, log=Log())
+
+    def request(self, target: str, suite: str, into: Path) -> TestRequest:
+        """Ask for one of the tests' own suites on a tree of the last run that made disks."""
+        house = self.house()
+        passage = Passage(house, house.last_run("disks"))
+        [tree] = [one for one in passage.read("trees", Trees).trees if one.target == target]
+        return TestRequest(
+            run=passage.run.version,
+            tree=tree,
+            target=target_of(passage.manifest, tree.target),
+            disk=passage.read("disks", Disks).disks[tree.name],
+            suite=suite,
+            into=into,
+            repo=house.workdir.repo,
+            suites=TOP / "tests" / "vm" / "suites",
+        )
 
     def heads(self) -> dict[str, str]:
         """Tell where every ``buildmaster`` ref of the archive points to."""

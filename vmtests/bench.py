@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.ports.domain import Hypervisor, hypervisor
-from pipeline.ports.log import FileSink, Line, Log, plain_text
+from pipeline.ports.log import FileSink, Line, Log, written
 from pipeline.ports.loopback import raise_loopback
 from pipeline.ports.migration import Damaged
 from pipeline.words.boot import State
@@ -51,9 +51,7 @@ class _Pipe:
     def write(self, line: Line) -> None:
         stream = sys.__stderr__
         if stream is not None:
-            # Each line of a text with its mark: what a guest said is no line of its own.
-            for text in plain_text(line).split("\n"):
-                stream.write(f"{LOG_MARK}{int(line.level)}{text}\n")
+            stream.write(f"{LOG_MARK}{written(line)}\n")
             stream.flush()
 
 
@@ -75,7 +73,7 @@ class Bench:
         """The machine of the test that runs, where it is another one."""
         self.forks: Forks | None = None
         self._virt: Hypervisor | None = None
-        self._numbers = itertools.count(2)
+        self._numbers = itertools.count(1)
         self._has_tried = False
         self._booting = threading.RLock()
         self.several: Several | None = None
@@ -110,11 +108,13 @@ class Bench:
             self.stack.callback(self.forks.close)
         return self.forks
 
-    def _start(self, *, leaves: bool = False, name: str = "machine") -> None:
+    def _start(self, *, leaves: bool = False) -> None:
         """Start the machine that boots; ``leaves``: so that a checkpoint can be made of it."""
         assert self._virt is not None
         forks = self._forks_here() if leaves else None
         ram = forks.ram() if forks is not None and not forks.is_made else None
+        number = next(self._numbers)
+        name = "machine" if number == 1 else f"machine{number}"
         machine = Machine(
             self._first(), self._virt, self.evidence, log=self.log, name=name, ram=ram
         )
@@ -144,7 +144,7 @@ class Bench:
         if self._wrong is not None:
             raise self._wrong
         if self.machine is None or self.machine.is_spent:
-            self._start(name=f"machine{next(self._numbers)}")
+            self._start()
         assert self.machine is not None
         if not self._is_decided:
             self._is_decided = True
@@ -182,7 +182,7 @@ class Bench:
         if not forks.is_ready and not self._has_tried and not forks.find():
             self._has_tried = True
             if self.machine is None or self.machine.is_spent:
-                self._start(leaves=True, name=f"machine{next(self._numbers)}")
+                self._start(leaves=True)
             machine = self.booted()
             self.evidence.final_screenshot(machine.domain)
             return forks.make(machine) and forks.find()

@@ -38,12 +38,14 @@ class Commands:
 
     def run(self, argv: Sequence[str], *, timeout_s: float = DEADLINE_S) -> GuestResult:
         """Run a command as root; tells how it ended, well or not."""
-        return self._run(shlex.join(argv), script_of(argv), timeout_s)
+        return self._run(f"$ {shlex.join(argv)}", script_of(argv), timeout_s)
 
-    def shell(self, script: str, *, timeout_s: float = DEADLINE_S) -> GuestResult:
-        """Run a script by the guest's sh, as root."""
-        first = script.strip().splitlines()[0] if script.strip() else ""
-        return self._run(first, script, timeout_s)
+    def shell(self, script: str, *, timeout_s: float = DEADLINE_S, title: str = "") -> GuestResult:
+        """Run a script by the guest's sh, as root.
+
+        The log calls it ``title``; else what a comment at its top says, or its first command.
+        """
+        return self._run(title or title_of(script), script, timeout_s)
 
     def succeeds(self, argv: Sequence[str], *, timeout_s: float = DEADLINE_S) -> str:
         """Run a command that must end well; tells what it printed."""
@@ -78,8 +80,8 @@ class Commands:
 
     def _run(self, title: str, script: str, timeout_s: float) -> GuestResult:
         title = title[:200]
-        with self._log.step(f"$ {title}", about=self.name):
-            done = self._ask(title, script, timeout_s)
+        with self._log.step(title, about=self.name):
+            done = self._ask(title.removeprefix("$ "), script, timeout_s)
             for line in done.error_text.splitlines()[-5:]:
                 self._log.detail(line, about=self.name)
             return done
@@ -100,6 +102,17 @@ class Commands:
         if self._following is None:
             raise GuestFailed("the machine is not running", cause=Cause.POWERED_OFF)
         return self._following
+
+
+def title_of(script: str) -> str:
+    """Tell what a log calls a script: by its first line that does something, or says what."""
+    for line in script.splitlines():
+        line = line.strip()
+        if line.startswith("# "):
+            return line.removeprefix("# ")
+        if line and not line.startswith(("#!", "set -")):
+            return f"$ {line}"
+    return "an empty script"
 
 
 def ending(done: GuestResult) -> str:

@@ -9,6 +9,7 @@ test's, and never counts as the guest's failure.
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,7 @@ _LONGEST_LOG = 64 * 1024
 
 
 _told = [""]
+BUG = "bug"
 _LOGS = pytest.StashKey[ListSink]()
 SECONDS = pytest.StashKey[float]()
 """What a test took that ran before its turn."""
@@ -90,7 +92,22 @@ def pytest_runtest_makereport(
         if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
             bench.results = [one for one in bench.results if one.name != name] + [result]
         _tell(bench, result, lines)
+        # What others read, as JUnit's XML, says what the guest did, not how we found out.
+        report.duration = result.seconds
+        if result.verdict is Verdict.FAILED and item.get_closest_marker("named") is not None:
+            report.longrepr = _Said(result)
     return report
+
+
+class _Said(str):
+    """A test's own log in the place of a traceback of ours; pytest asks for the attribute."""
+
+    def __new__(cls, result: TestResult) -> "_Said":
+        made = super().__new__(cls, result.log or result.message)
+        made.reprcrash = SimpleNamespace(message=result.message, path="", lineno=0)
+        return made
+
+    reprcrash: SimpleNamespace
 
 
 def _judge(
@@ -109,8 +126,8 @@ def _judge(
         if item.get_closest_marker("named") is None:
             described = failure.described(call.excinfo.value, item.path.parent)
             described = [line for line in described if line != message]
-        if verdict is Verdict.TROUBLE:
-            described = report.longreprtext.splitlines()  # all of it: it is a bug, or ours
+        if cause == BUG:
+            described = report.longreprtext.splitlines()  # all of it
     seconds: float = item.stash.get(SECONDS, report.duration)
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
     log = "\n".join([*lines, *described])
@@ -141,7 +158,7 @@ def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
         return Verdict.FAILED, Cause.TEST, text
     if isinstance(error, Trouble):
         return Verdict.TROUBLE, "trouble", str(error)
-    return Verdict.TROUBLE, "bug", f"a bug in the test or the harness: {error!r}"
+    return Verdict.TROUBLE, BUG, f"a bug in the test or the harness: {error!r}"
 
 
 def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:

@@ -21,7 +21,7 @@ from pipeline.ports.starving import Starving
 from pipeline.words.boot import BootWatch
 from pipeline.words.errors import Failed, Trouble
 from pipeline.words.journal import Entry, Lines, format_entry
-from pipeline.words.symptoms import Cause
+from pipeline.words.symptoms import Cause, console_text
 from vmtests.evidence import Evidence
 
 T = TypeVar("T")
@@ -205,7 +205,7 @@ class Following:
 
     def console(self) -> str:
         """Tell the last lines of the console."""
-        return "\n".join(line.decode("utf-8", "backslashreplace") for line in self._console_tail)
+        return "\n".join(console_text(line) for line in self._console_tail)
 
     def last_words(self) -> str:
         """Tell the last lines of console and journal, as a failure shows them."""

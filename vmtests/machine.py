@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pipeline.ports.checkpoint import Checkpoint
     from vmtests.origin import Origin
 
+_SYSTEMD_S = 90.0
+"""What systemd waits for a unit or a device of its own accord."""
 _QUIET_S = 1.0
 """How long a guest may take to have nothing to do."""
 
@@ -128,7 +130,7 @@ class Machine(Waits, Copies, Looks, Network):
         timers = " no_timer_check" if self.parameters.tree.arch == "x86_64" else ""
         return MachineSpec(
             name=self.name,
-            boot=replace(boot, options=boot.options + timers),
+            boot=replace(boot, options=boot.options + timers + self._patience(boot.options)),
             into=Path(self.parameters.sockets) / self.name,
             accelerator=Accelerator(kind=kind, speed=self.speed, words=""),
             disk=self._overlay,
@@ -138,6 +140,17 @@ class Machine(Waits, Copies, Looks, Network):
             extra_options=("-seed", str(self.parameters.seed)),
             cards=self._cards,
         )
+
+    def _patience(self, options: str) -> str:
+        """Have systemd be as patient as we are: its minute and a half is for hosts with KVM.
+
+        Half of our own patience, so that it tells what it waited for before we give up.
+        """
+        name = "systemd.default_timeout_start_sec="
+        if self.speed <= 1.0 or name in options:
+            return ""
+        ours_s = self.parameters.target.smoke.deadline_s * self.speed
+        return f" {name}{max(_SYSTEMD_S, ours_s / 2):.0f}"
 
     def wait_for_boot(self) -> Outcome:
         """Wait until it is decided whether the boot has passed; tells it either way."""
@@ -227,13 +240,16 @@ class Machine(Waits, Copies, Looks, Network):
         """Have what is used of every copy read from the disk, and the program that wakes it."""
         program = wake_program(self.parameters.tree.arch)
         # The kernel draws the boot's id when first asked for it: all copies are of one boot.
-        self.shell("read -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
+        self.shell("# warm up\nread -r _ </proc/sys/kernel/random/boot_id; date >/dev/null")
         if program is None:
             return
         text = "".join(f"\\0{byte:03o}" for byte in program)
         into = "${OSTCI_SHELL_DIR:-/run/ostci-shell}/wake"
         now = round(time.time())
-        self.shell(f'printf %b "{text}" >"{into}"; chmod 755 "{into}"; "{into}" {now}')
+        self.shell(
+            "# leave the program that wakes copies\n"
+            f'printf %b "{text}" >"{into}"; chmod 755 "{into}"; "{into}" {now}'
+        )
 
     @property
     def can_be_saved(self) -> bool:

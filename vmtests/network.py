@@ -13,6 +13,7 @@ _CARD = Card()
 # By the address of the card, because systems name theirs as they like, and rename it once they
 # see it. Its driver comes by udev where there is one.
 _CONNECT = """
+# bring its network card up
 modprobe -q virtio_net
 tries=0
 while :; do
@@ -29,6 +30,7 @@ ip addr show dev "$name" | grep -qF {address} || ip addr add {address} dev "$nam
 """
 # The lines of an earlier boot go first. The names are of letters and digits, the rest is ours.
 _NAMES = """
+# tell it the names of all
 ip link set lo up
 echo {name} >/proc/sys/kernel/hostname
 grep -v '# of the test$' /etc/hosts >/run/ostci-hosts 2>/dev/null

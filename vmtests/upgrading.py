@@ -11,6 +11,7 @@ from pipeline.words.errors import Trouble
 from pipeline.words.fixture import fixture_paths
 from pipeline.words.suite import OwnRepository, SuiteParameters
 from vmtests.bench import Bench
+from vmtests.commands import title_of
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 from vmtests.own_server import Served, serving_own
@@ -21,6 +22,7 @@ PULL_S = 120.0
 
 
 _TELL = """
+# tell it of the repository and its key
 set -e
 echo '{text}' | base64 -d >{key}
 mkdir -p /etc/ostree/remotes.d
@@ -29,6 +31,7 @@ cat >{remote} <<'END'
 END
 """
 _ENTRIES = """
+# look at the loader's entries
 cd /sysroot/boot/loader/entries || exit
 for entry in *.conf; do
     version= place=
@@ -85,14 +88,15 @@ class Guest:
         lines = [f'[remote "{self.osname}"]', f"url=http://{host}:{self._port}"]
         lines += ["gpg-verify=true", "gpg-verify-summary=true", f"gpgkeypath={KEY}"]
         text = base64.b64encode(Path(key or self.own.key).read_bytes()).decode()
-        self.sh(_TELL.format(key=KEY, text=text, remote=self.remote, lines="\n".join(lines)))
+        script = _TELL.format(key=KEY, text=text, remote=self.remote, lines="\n".join(lines))
+        self.sh(script)
 
     def sh(self, script: str, *, timeout_s: float = 10.0) -> str:
         """Run a script that must end well; tells what it printed."""
         done = self.machine.shell(script, timeout_s=timeout_s)
         if done.code != 0:
             said = "; ".join(done.error_text.splitlines()[-3:])
-            raise GuestFailed(f"{script.strip().splitlines()[0]} ended with {done.code}: {said}")
+            raise GuestFailed(f"{title_of(script)} ended with {done.code}: {said}")
         return done.text
 
     @property

@@ -24,6 +24,7 @@ from pipeline.cli.results import Disks, Judged, Resolved, Trees
 from pipeline.ports.files import write_text
 from pipeline.stages import base as base_stage
 from pipeline.words.alike import told_once
+from pipeline.words.counting import count_of
 from pipeline.words.errors import BadInput, Ending, Failed
 from pipeline.words.gate import Flakes, GateResult, excused_suites
 from pipeline.words.gate import judge as judge_gate
@@ -124,7 +125,7 @@ def settle(
     if passage.trial is None:
         house.ledger.tickets.renew(passage.run.version, house.manifest.osname)
     passage.note_snapshot(snapshot.digest)
-    passage.tell(f"snapshot {snapshot.digest[:12]}, {len(snapshot.pins)} pins")
+    passage.tell(f"snapshot {snapshot.digest[:12]}, {count_of(len(snapshot.pins), 'pin')}")
 
 
 def plan(passage: Passage) -> None:
@@ -164,7 +165,7 @@ def disk(
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
         made = {tree.name: disk for tree, disk in zip(trees, disks, strict=True)}
         passage.merge("disks", Disks, lambda old: _with_disks(old if targets else None, made))
-        passage.tell(f"{len(made)} disk{'' if len(made) == 1 else 's'}")
+        passage.tell(count_of(len(made), "disk"))
 
 
 def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.ports.known_issues import folders, read_known_issues
+from pipeline.words.counting import count_of
 from pipeline.words.errors import EXIT_PASSED, BadInput, Problem
 from pipeline.words.findings import did_you_mean, in_text_order
 from pipeline.words.manifest import Manifest
@@ -172,13 +173,13 @@ def _summary(path: Path, manifest: Manifest) -> list[str]:
         f"{path}: good",
         f"  {manifest.osname} for {', '.join(manifest.architectures)}",
         f"  base {manifest.base.name} ({manifest.base.kind})",
-        f"  {len(components)} components{told}",
+        f"  {count_of(len(components), 'component')}{told}",
     ]
     for target in manifest.targets:
         parts = ", ".join(target.subtrees)
         gate = ", ".join(f"{suite} {need}" for suite, need in target.gate.items())
         lines.append(
-            f"  target {target.name}: {len(target.components)} components ({parts}) on "
+            f"  target {target.name}: {count_of(len(target.components), 'component')} ({parts}) on "
             f"{'+'.join(target.packages)}, boots {target.default_unit}; gate: {gate}"
         )
     return lines

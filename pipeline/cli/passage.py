@@ -29,7 +29,7 @@ from pipeline.words.errors import BadInput, worst
 from pipeline.words.manifest import Manifest
 from pipeline.words.records import from_json, to_json
 from pipeline.words.refs import Commit
-from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of
+from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of, message_of
 from pipeline.words.snapshot import Snapshot
 from pipeline.words.wish import TRY, Wish
 
@@ -208,7 +208,7 @@ class Passage:
                 ending=ending_of(error),
                 seconds=seconds,
                 summary=self._summary,
-                message="" if error is None else str(error) or type(error).__name__,
+                message=message_of(error),
                 repeat=self.command(name, *of),
             )
             key = " ".join((name, *of))

@@ -11,7 +11,14 @@ from pipeline.ports.files import lock, symlink, write_text
 from pipeline.ports.workdir import RunDir, Workdir
 from pipeline.words.errors import Ending
 from pipeline.words.records import from_json, to_json
-from pipeline.words.run import RunEnding, RunRecord, ending_of, gives_up_its_place, place_of
+from pipeline.words.run import (
+    RunEnding,
+    RunRecord,
+    ending_of,
+    gives_up_its_place,
+    message_of,
+    place_of,
+)
 from pipeline.words.wish import Trial, Wish
 
 if TYPE_CHECKING:  # it takes a while to import and few commands need it
@@ -68,7 +75,7 @@ def ended(record: RunRecord, error: BaseException | None) -> RunRecord:
         record,
         ended=time.time(),
         ending=ending_of(error),
-        message="" if error is None else str(error) or type(error).__name__,
+        message=message_of(error),
         hint=error.hint if isinstance(error, Ending) else "",
     )
 

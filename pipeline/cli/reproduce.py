@@ -22,6 +22,7 @@ from pipeline.cli.terminal import live
 from pipeline.cli.testing import request_of
 from pipeline.ports.workdir import RunDir
 from pipeline.stages.test import TestRequest, run_suite
+from pipeline.words.counting import count_of
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.findings import one_of
 from pipeline.words.manifest import Target
@@ -133,7 +134,7 @@ def _tree(passage: Passage, recorded: SuiteResult) -> Tree:
 
 
 def _words(target: Target, seed: int) -> str:
-    processors = f"{target.processors} processor{'' if target.processors == 1 else 's'}"
+    processors = count_of(target.processors, "processor")
     return f"as it was: {target.memory // 1024**2} MiB, {processors}, seed {seed}"
 
 

@@ -17,11 +17,8 @@ from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED, BadInput, Failed, Trouble
 from pipeline.words.push import Via
-from pipeline.words.run import RunEnding, RunRecord, place_of
+from pipeline.words.run import SETTLED, RunEnding, RunRecord, place_of
 from pipeline.words.wish import TRY
-
-_SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
-"""A run that ended so would end so again on the same snapshot."""
 
 
 def do_run(options: argparse.Namespace) -> int:
@@ -149,7 +146,7 @@ def _same_as(passage: Passage) -> RunRecord | None:
         is_later = place_of(run.version) >= place_of(passage.run.version)
         if is_later or record.ending is RunEnding.UNCHANGED or record.kind == TRY:
             continue
-        same = record.snapshot == passage.record.snapshot and record.ending in _SETTLED
+        same = record.snapshot == passage.record.snapshot and record.ending in SETTLED
         return record if same else None
     return None
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house
 from pipeline.cli.record import read_record, records
+from pipeline.cli.results import Tests
+from pipeline.cli.suite_lines import suite_lines
 from pipeline.cli.trees import TreeFacts, find_tree, tree_facts
 from pipeline.ports.workdir import RunDir
+from pipeline.words.counting import count_of
 from pipeline.words.errors import EXIT_PASSED, BadInput
 from pipeline.words.manifest import Component, Manifest
 from pipeline.words.records import from_json, plain, to_json
@@ -36,7 +39,8 @@ def do_show(options: argparse.Namespace) -> int:
     if options.json:
         print(_as_json(value, builds))
     else:
-        print("\n".join([*_words(value), *(f"Buildbot {url}" for url in builds)]))
+        more = (*_suites(house, value), *(f"Buildbot {url}" for url in builds))
+        print("\n".join([*_words(value), *more]))
     return EXIT_PASSED
 
 
@@ -47,6 +51,17 @@ def _builds(house: House, value: object) -> tuple[str, ...]:
         return ()
     path = house.workdir.run(version).file(BUILDS)
     return from_json(Builds, path.read_bytes(), where=str(path)).urls if path.is_file() else ()
+
+
+def _suites(house: House, value: object) -> Iterator[str]:
+    """Tell what suites a run has heard, and where more is to be seen of them."""
+    if not isinstance(value, RunRecord):
+        return
+    run = house.workdir.run(value.version)
+    path = run.file("tests")
+    if path.is_file():
+        yield from suite_lines(from_json(Tests, path.read_bytes(), where=str(path)).suites)
+        yield f"evidence in {run.path / 'test'}"
 
 
 def _as_json(value: object, builds: Sequence[str]) -> str:
@@ -89,14 +104,14 @@ def _manifest_words(manifest: Manifest) -> Iterator[str]:
     yield f"base {base.name}: {base.kind} {base.suite or base.location}".rstrip()
     for name, packages in base.packages.items():
         yield f"  {name}: {' '.join(packages)}"
-    yield f"{len(manifest.components)} components, in the order of the manifest:"
+    yield f"{count_of(len(manifest.components), 'component')}, in the order of the manifest:"
     width = max((len(entry.name) for entry in manifest.components), default=0)
     for component in manifest.components:
         yield f"  {component.name:<{width}}  {_component_words(component)}"
     for target in manifest.targets:
         gate = ", ".join(f"{suite} {need}" for suite, need in target.gate.items()) or "no gate"
         parts = "+".join(target.subtrees)
-        yield f"target {target.name}: {len(target.components)} components ({parts}) on"
+        yield f"target {target.name}: {count_of(len(target.components), 'component')} ({parts}) on"
         yield f"  {'+'.join(target.packages)}, {target.default_unit}, {gate}"
 
 

@@ -24,7 +24,7 @@ from pipeline.cli.terminal import live
 from pipeline.ports.log import file_sink
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import EXIT_PASSED
-from pipeline.words.run import RunEnding, ending_of_stages
+from pipeline.words.run import SETTLED, RunEnding, ending_of_stages
 from pipeline.words.wish import TRY
 
 Options = argparse.Namespace
@@ -162,7 +162,9 @@ def _work(passage: Passage, work: Callable[[Passage], None], *, reopen: bool, en
     try:
         work(passage)
     except BaseException as error:
-        if ends or read_cancel(passage.run) is not None:
+        # Who stops what was given once more has changed nothing about how the run ended.
+        is_kept = passage.record.ending in SETTLED and isinstance(error, KeyboardInterrupt)
+        if (ends and not is_kept) or read_cancel(passage.run) is not None:
             passage.end(error)
         raise
     if ends:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # a terminal's library is loaded where there is a terminal
     from rich.text import Text
 
 _STILL_S = 30.0
+_HELD_S = 1.0
+"""How long a step's first line may be held back, for it may end at once."""
 _STYLES = {Level.DETAIL: "dim", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 
@@ -59,6 +61,8 @@ class TerminalSink:
         self._out = out
         self._least = Level.DETAIL if verbose else Level.FACT
         self.running = Running()
+        self._held: Line | None = None
+        self._lock = threading.Lock()
         self.is_terminal = out.isatty()
         """Whether somebody sees this as it comes."""
 
@@ -75,7 +79,7 @@ class TerminalSink:
         if line.level < self._least or (line.began and self.is_terminal):
             return
         if not self.is_terminal:
-            self.print_plain(plain_text(line))
+            self._write_plain(line)
             return
         from rich.text import Text
 
@@ -84,10 +88,37 @@ class TerminalSink:
             style = "green" if line.depth == 0 else ""
         self.console.print(Text(plain_text(line), style=style))
 
-    def print_plain(self, text: str) -> None:
-        """Write a line as it is; several threads may."""
+    def print_plain(self, text: str = "") -> None:
+        """Write a line as it is, after what was held back; several threads may."""
+        with self._lock:
+            self._let_go()
+            if text:
+                self._put(text)
+
+    def _write_plain(self, line: Line) -> None:
+        """Write a line; a step that ends at once, with nothing in it, has its last line alone."""
+        with self._lock:
+            held = self._held
+            if held and line.ended_s is not None and (held.about, held.text) == _name(line):
+                self._held = None
+            self._let_go()
+            if line.began:
+                self._held = line
+            else:
+                self._put(plain_text(line))
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._put(plain_text(held))
+
+    def _put(self, text: str) -> None:
         self._out.write(text + "\n")
         self._out.flush()
+
+
+def _name(line: Line) -> tuple[str, str]:
+    return line.about, line.text
 
 
 class _Bottom:
@@ -123,10 +154,16 @@ def live(sink: TerminalSink, *, still_s: float = _STILL_S) -> Iterator[None]:
     finally:
         done.set()
         teller.join()
+        sink.print_plain()
 
 
 def _tell_still(sink: TerminalSink, done: threading.Event, still_s: float) -> None:
-    while not done.wait(still_s):
+    told = time.monotonic()
+    while not done.wait(min(_HELD_S, still_s)):
+        sink.print_plain()
+        if time.monotonic() - told < still_s:
+            continue
+        told = time.monotonic()
         for text in sink.running.texts(1):
             sink.print_plain(f"… still {text}")
 

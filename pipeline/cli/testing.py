@@ -4,11 +4,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.cli.chain import disk_of, raise_several, trees_of
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Disks, Tests
+from pipeline.cli.suite_lines import suite_lines, summary
 from pipeline.ports.files import lock
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
     from pipeline.stages.test import TestRequest
 
 _SUITE_S = 3600.0
+ALL, SMOKE = "all", "smoke"
 
 
 def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
     """Boot trees and run suites on them; raises the worst verdict after all were heard.
 
-    All trees of the run by default, and all suites that their gates want.
+    All trees of the run by default, and all suites that their gates want; ``all`` are those that
+    there are.
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
@@ -48,13 +52,16 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             judge=lambda result: judged(passage, result, issues),
         )
         heard = []
+        passage.merge("tests", Tests, partial(_with_earlier, heard=()))
         for tree in trees_of(passage, trees):
             target = target_of(passage.manifest, tree.target)
-            for name in (suite,) if suite else suites_of(passage, target):
+            names = _named(suite) if suite else suites_of(passage, target)
+            for name in names:
                 request = replace(
                     request_of(passage, tree, target, _need_disk(passage, disks, tree), name),
                     failures_s=house.settings.keep_machines_h * 3600.0,
-                    leaves_checkpoint=name == "smoke" and any(one != name for one in target.gate),
+                    leaves_checkpoint=name == SMOKE
+                    and any(one != name for one in {*names, *target.gate}),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
@@ -63,8 +70,11 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 house.log.fact(_heard(result), about=tree.name)
                 tell_growth(house, passage.manifest.osname, result)
                 heard.append(result)
-        passage.merge("tests", Tests, lambda old: _with_earlier(old, heard))
-        passage.tell(", ".join(f"{one.tree} {one.suite} {one.verdict}" for one in heard))
+                # One by one: whoever stops the others keeps what was heard.
+                passage.merge("tests", Tests, partial(_with_earlier, heard=(result,)))
+        for line in suite_lines(heard) if len(heard) > 1 else ():
+            house.log.fact(line)
+        passage.tell(summary(heard))
         raise_several(
             {
                 f"{one.tree} {one.suite}": error
@@ -149,6 +159,16 @@ def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
     return passage.wish.suites or tuple(target.gate)
 
 
+def _named(suite: str) -> tuple[str, ...]:
+    """Tell which suites a person means by a name."""
+    from pipeline.stages.test import suites
+
+    if suite != ALL:
+        return (suite,)
+    # The others go on from the machine that it boots.
+    return (SMOKE, *(one for one in suites() if one != SMOKE))
+
+
 def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
     """Write which part of a test is meant, as the command line has it; the whole is empty."""
     if not suite:
@@ -158,7 +178,8 @@ def part_of_test(trees: Sequence[str], suite: str | None) -> tuple[str, ...]:
 
 def _heard(result: SuiteResult) -> str:
     why = f": {result.message}" if result.message else ""
-    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{why}"
+    counts = f", {result.counts}" if result.tests else ""
+    return f"{result.suite} {result.verdict} in {result.seconds:.0f} s{counts}{why}"
 
 
 def _one_at_a_time(passage: Passage, tree: Tree, suite: str) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pipeline.cli.figures import figures_of
 from pipeline.cli.house import House
 from pipeline.cli.results import Trees
+from pipeline.words.counting import count_of
 from pipeline.words.errors import BadInput
 from pipeline.words.findings import one_of
 from pipeline.words.growth import figure, in_order
@@ -55,7 +56,7 @@ class TreeFacts:
         yield from (f"{name} {figure(name, self.numbers[name])}" for name in in_order(self.numbers))
         yield from (f"ref {ref}" for ref in self.refs)
         yield from (f"may be on {ref}" for ref in self.bound if ref not in self.refs)
-        yield f"{len(self.components)} components"
+        yield count_of(len(self.components), "component")
         width = max(map(len, self.components), default=0)
         for name, revision in self.components.items():
             yield f"  {name:<{width}}  {revision[:12]}"

@@ -166,8 +166,8 @@ def _cancel(parser: Parser) -> None:
 
 def _test(parser: Parser) -> None:
     parser.add_argument("tree", nargs="?", help="a tree such as x86_64-runtime (all of the run)")
-    parser.add_argument("only", nargs="?", metavar="suite", help="the suite (--suite)")
-    parser.add_argument("--suite", help="the suite (all that the gate wants)")
+    parser.add_argument("only", nargs="?", metavar="suite", help="the suite (--suite), or all")
+    parser.add_argument("--suite", help="the suite (those that the gate wants)")
     _stage(parser)
 
 

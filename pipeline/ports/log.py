@@ -7,12 +7,13 @@ Threads may log at once: the nesting of steps is kept for each of them.
 """
 
 import contextvars
+import json
 import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -114,6 +115,14 @@ class Log:
                 )
             )
 
+    def relay(self, data: str) -> None:
+        """Take over a line of another process's log, as ``written`` wrote it, within this step.
+
+        Raises ValueError for what is none.
+        """
+        line = _read(data)
+        self._emit(replace(line, depth=line.depth + len(_steps.get())))
+
     @contextmanager
     def also(self, sink: Sink) -> Iterator[None]:
         """Send lines to one more sink for a while."""
@@ -136,6 +145,18 @@ class Log:
                 sink.write(line)
 
 
+def written(line: Line) -> str:
+    """Write a line so that ``relay`` has it in another process: on one line, whatever it quotes."""
+    return json.dumps(asdict(line))
+
+
+def _read(data: str) -> Line:
+    found = json.loads(data)
+    if not isinstance(found, dict) or found.keys() != Line.__dataclass_fields__.keys():
+        raise ValueError(f"no line of a log: {data[:80]!r}")
+    return Line(**{**found, "level": Level(found["level"])})
+
+
 def plain_text(line: Line) -> str:
     """Format a line without colours: two spaces a level, ``about: text``, a step with its time."""
     text = f"{line.about}: {line.text}" if line.about else line.text
@@ -143,7 +164,7 @@ def plain_text(line: Line) -> str:
         text += f" {'FAILED' if line.failed else 'done'} in {line.ended_s:.1f} s"
     elif line.began:
         expected = line.expected_s
-        text += " …" if expected is None else f" … (last time {expected:.0f} s)"
+        text += f" … (last time {expected:.0f} s)" if expected and expected >= 1.0 else " …"
     if line.level >= Level.WARNING:
         text = f"{line.level.name.lower()}: {text}"
     # Guests and builds are quoted, who must not command a terminal.

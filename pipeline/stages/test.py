@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -385,9 +385,10 @@ def _run_pytest(
 
         def on_line(line: str) -> None:
             if line.startswith(LOG_MARK):
-                _relay(line.removeprefix(LOG_MARK), log)
-            else:
-                output.write(line + "\n")
+                with suppress(ValueError):  # somebody else's, who only begins as we do
+                    log.relay(line.removeprefix(LOG_MARK))
+                    return
+            output.write(line + "\n")
 
         try:
             done = process.run(
@@ -402,15 +403,6 @@ def _run_pytest(
         except process.CommandError as error:
             return error.finished.code
     return done.code
-
-
-def _relay(line: str, log: Log) -> None:
-    """Put a line of the process's log into ours, at its level."""
-    level, text = line[:1], line[1:]
-    write = {"1": log.fact, "2": log.warning, "3": log.error}.get(level, log.detail)
-    body = text.lstrip()
-    indent = text[: len(text) - len(body)]
-    write(indent + body.removeprefix("warning: ").removeprefix("error: "))
 
 
 def _result(request: TestRequest, code: int, deadline_s: float) -> SuiteResult:

@@ -149,8 +149,10 @@ def _judge_tap(code: int, output: str, errors: str) -> Judged:
         return _failed(f"gave up: {tap.bailed or 'it does not say why'}")
     if tap.failures:
         return _failed(_list(_names(tap.failures), tap.planned))
-    if code == SKIPPED and not tap.points:
-        return Judged(verdict=Verdict.SKIPPED, message=tap.skipped or "")
+    if code == SKIPPED:
+        # By exit code and by TAP at once, in any mixture; the exit code is of the whole.
+        why = tap.skipped or _reasons(tap.points) or _last(output, errors)
+        return Judged(verdict=Verdict.SKIPPED, message=why)
     if code:
         return _failed(_ended(code, output, errors))
     if tap.skipped is not None:
@@ -158,8 +160,7 @@ def _judge_tap(code: int, output: str, errors: str) -> Judged:
     if tap.problem:
         return _failed(f"its TAP is malformed: {tap.problem}")
     if tap.points and all(point.directive == "skip" for point in tap.points):
-        reasons = sorted({point.reason for point in tap.points if point.reason})
-        return Judged(verdict=Verdict.SKIPPED, message="; ".join(reasons[:_NAMED]))
+        return Judged(verdict=Verdict.SKIPPED, message=_reasons(tap.points))
     done = _names([point for point in tap.points if point.ok and point.directive == "todo"])
     told = f"passed, though still to be done: {', '.join(done[:_NAMED])}" if done else ""
     return Judged(verdict=Verdict.PASSED, message=told)
@@ -167,6 +168,11 @@ def _judge_tap(code: int, output: str, errors: str) -> Judged:
 
 def _names(points: Sequence[Point]) -> list[str]:
     return [point.name or str(point.number) for point in points]
+
+
+def _reasons(points: Sequence[Point]) -> str:
+    reasons = sorted({point.reason for point in points if point.directive == "skip"} - {""})
+    return "; ".join(reasons[:_NAMED])
 
 
 def _failed(message: str) -> Judged:

@@ -85,6 +85,10 @@ class RunRecord:
     """Tree → commit that ``buildmaster`` was moved to."""
 
 
+SETTLED = (RunEnding.PASSED, RunEnding.FAILED)
+"""A run that ended so would end so again on the same snapshot."""
+
+
 def ending_of(error: BaseException | None) -> RunEnding:
     """Sort what a run or stage raised."""
     if error is None:
@@ -99,6 +103,15 @@ def ending_of(error: BaseException | None) -> RunEnding:
         if isinstance(error, kind):
             return ending
     return RunEnding.BUG
+
+
+def message_of(error: BaseException | None) -> str:
+    """Say in words what a run or stage raised; empty where it raised nothing."""
+    if error is None:
+        return ""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    return str(error) or type(error).__name__
 
 
 def gives_up_its_place(ending: RunEnding, *, of_push: bool) -> bool:

@@ -15,7 +15,7 @@ from pipeline.words.verdict import TestResult
 PARAMETERS = "OSTCI_SUITE"
 """The environment variable that names the file with the parameters, a pickle of ours."""
 LOG_MARK = "\x1e"
-"""What a line of the log begins with among a suite's output; then a digit, the level."""
+"""What a line of the log begins with among a suite's output."""
 
 MOST_PROCESSES = 400
 """How many a suite may have at a time, all below it together."""

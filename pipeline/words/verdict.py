@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a test said of a commit."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.words.counting import count_of
 from pipeline.words.refs import Commit
 
 
@@ -80,6 +82,13 @@ class SuiteResult:
         flaky = (one for one in self.tests if one.verdict is Verdict.FLAKY)
         return sum(not one.is_new and not one.known for one in flaky)
 
+    @property
+    def counts(self) -> str:
+        """Say how many tests there were, and of which verdict where they differ; worst first."""
+        verdicts = [one.verdict for one in self.tests]
+        told = f": {verdict_counts(verdicts)}" if len({*verdicts}) > 1 else ""
+        return count_of(len(verdicts), "test") + told
+
 
 _WORST_FIRST = (Verdict.TROUBLE, Verdict.FAILED, Verdict.FLAKY, Verdict.PASSED, Verdict.SKIPPED)
 
@@ -89,3 +98,9 @@ def suite_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     if not verdicts:
         return Verdict.TROUBLE
     return min(verdicts, key=_WORST_FIRST.index)
+
+
+def verdict_counts(verdicts: Sequence[Verdict]) -> str:
+    """Count verdicts in words, the worst first: ``1 failed, 3 passed``."""
+    found = Counter(verdicts)
+    return ", ".join(f"{found[one]} {one}" for one in _WORST_FIRST if found[one])

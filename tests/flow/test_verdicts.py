@@ -12,6 +12,7 @@ from pipeline.cli.background import known_issues, repeats_of
 from pipeline.cli.externals import externals_file, externals_of, given_externals
 from pipeline.cli.passage import Passage
 from pipeline.cli.results import Tests, Trees
+from pipeline.cli.stage_verbs import _work
 from pipeline.cli.testing import hear
 from pipeline.ports.external_tests import find_externals
 from pipeline.ports.ledger import PromotionState
@@ -20,6 +21,7 @@ from pipeline.words.errors import BadInput, Failed
 from pipeline.words.external import LARGEST
 from pipeline.words.manifest import Need, Source, SourceKind
 from pipeline.words.refs import Commit
+from pipeline.words.run import RunEnding
 from pipeline.words.tree import Tree
 from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
 from tests.cheap import NO_KERNEL, OSNAME, TREE, Cheap
@@ -219,3 +221,26 @@ def test_what_cannot_be_reproduced_is_told_with_what_can(cheap: Cheap, passage: 
     ):
         said = cheap.ostci("reproduce", *words, code=2)
         assert told in said.err, words
+
+
+def test_who_stops_what_is_given_once_more_changes_nothing_about_how_the_run_ended(
+    passage: Passage,
+) -> None:
+    before = passage.record
+
+    def stopped(passage: Passage) -> None:
+        with passage.stage("test", TREE, "login"):
+            raise KeyboardInterrupt
+
+    for ending, after in (
+        (RunEnding.PASSED, RunEnding.PASSED),
+        (RunEnding.FAILED, RunEnding.FAILED),
+        (RunEnding.OPEN, RunEnding.INTERRUPTED),
+    ):
+        passage.update(lambda record, ending=ending: replace(record, ending=ending, message=""))  # type: ignore[misc]
+        with pytest.raises(KeyboardInterrupt):
+            _work(passage, stopped, reopen=False, ends=True)
+        assert passage.record.ending is after
+        stage = passage.record.stages[f"test {TREE} login"]
+        assert (stage.ending, stage.message) == (RunEnding.INTERRUPTED, "stopped")
+    passage.update(lambda _: before)

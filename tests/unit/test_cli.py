@@ -126,6 +126,24 @@ def test_a_file_gets_plain_lines_that_begin_with_the_component() -> None:
     assert len(lines) == 3
 
 
+def test_a_step_that_ends_at_once_has_one_line() -> None:
+    out = io.StringIO()
+    log = Log(TerminalSink(out))
+    with log.step("smoke"):
+        for name in ("test_one", "test_two"):
+            with log.step(name):
+                pass
+    told = [line.partition(" done")[0] for line in out.getvalue().splitlines()]
+    assert told == ["smoke …", "  test_one", "  test_two", "smoke"]
+
+
+def test_what_has_begun_is_told_before_it_ends() -> None:
+    out = io.StringIO()
+    sink = TerminalSink(out)
+    with live(sink), Log(sink).step("compile", about="zlib"):
+        wait_until(lambda: out.getvalue() == "zlib: compile …\n")
+
+
 def test_details_are_shown_when_asked_for() -> None:
     out = io.StringIO()
     Log(TerminalSink(out, verbose=True)).detail("$ true")

@@ -70,6 +70,9 @@ def test_nothing_breaks_it(data: bytes | str) -> None:
         (TAP, 0, "1..1\nok 1 # SKIP no bus\n", "", Verdict.SKIPPED, "no bus"),
         (TAP, 77, "", "no net\n", Verdict.SKIPPED, "no net"),
         (TAP, 77, "1..0 # SKIP no net\n", "", Verdict.SKIPPED, "no net"),
+        # GLib's gdbus-threading, whole.
+        (TAP, 77, "ok 1 # SKIP too unreliable\n", "", Verdict.SKIPPED, "too unreliable"),
+        (TAP, 77, "not ok 1 - reads\n1..1\n", "", Verdict.FAILED, "1 of 1 failed: reads"),
         (TAP, 0, "noise\n", "", Verdict.PASSED, ""),
         (TAP, 2, "", "", Verdict.FAILED, "ended with exit code 2"),
         (TAP, 0, "1..1\nBail out! no disk\n", "", Verdict.FAILED, "gave up: no disk"),

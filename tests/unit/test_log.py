@@ -3,7 +3,7 @@
 
 import pytest
 
-from pipeline.ports.log import Level, Line, plain_text
+from pipeline.ports.log import Level, Line, ListSink, Log, plain_text, written
 from pipeline.words.suite import LOG_MARK
 from vmtests.bench import _Pipe
 
@@ -18,5 +18,29 @@ def test_nobody_who_is_quoted_commands_a_terminal() -> None:
 
 def test_no_line_of_a_text_passes_for_a_line_of_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     _Pipe().write(FORGED)
-    lines = capfd.readouterr().err.removesuffix("\n").split("\n")
-    assert [line[:2] for line in lines] == [f"{LOG_MARK}3"] * 2
+    said = capfd.readouterr().err
+    assert said.count("\n") == said.count(LOG_MARK) == 1
+    sink = ListSink()
+    Log(sink).relay(said.removeprefix(LOG_MARK))
+    assert sink.lines == [FORGED]
+
+
+def test_what_another_process_logs_is_within_the_step_that_waits_for_it() -> None:
+    theirs, ours = ListSink(), ListSink()
+    with Log(theirs).step("boot", about="machine"):
+        pass
+    log = Log(ours)
+    with log.step("smoke"):
+        for line in theirs.lines:
+            log.relay(written(line))
+    assert [plain_text(line)[:15] for line in ours.lines[1:3]] == [
+        "  machine: boot",
+        "  machine: boot",
+    ]
+    assert [line.began for line in ours.lines] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("data", ["", "1smoke: passed", "[]", "{}", '{"level": 1, "text": "a"}'])
+def test_what_is_no_line_of_a_log_is_refused(data: str) -> None:
+    with pytest.raises(ValueError, match=r"line of a log|Expecting|Extra data"):
+        Log(ListSink()).relay(data)

@@ -3,9 +3,13 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pipeline.ports.log import Log
+from pipeline.stages.test import run_suite
+from pipeline.words.verdict import Verdict
 from tests.work import DEBIAN, Work
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -59,15 +63,33 @@ def test_nothing_is_rebuilt_when_nothing_changed(work: Work) -> None:
 
 
 @pytest.mark.full
-def test_what_was_promoted_upgrades_falls_back_and_switches(work: Work) -> None:
+def test_every_suite_passes_on_it_or_says_why_it_is_skipped(work: Work) -> None:
     work.push(work.story.change)
     work.ostci("run")
-    for suite in ("rollback", "switch", "memory"):
-        work.ostci("test", "runtime", "--suite", suite)
+    said = work.ostci("test", "x86_64-runtime", "all")
     suites = json.loads((work.root / "last-run" / "tests.json").read_text())["suites"]
     found = {one["suite"]: one for one in suites if one["tree"] == "x86_64-runtime"}
-    verdicts = {(name, one["verdict"]) for name, one in found.items()}
-    wanted = ("smoke", "upgrade", "rollback", "switch", "memory")
-    assert verdicts == {(name, "passed") for name in wanted}
+    passed = ("smoke", "upgrade", "rollback", "switch", "memory", "externals")
+    assert {name: one["verdict"] for name, one in found.items()} == {
+        **dict.fromkeys(passed, "passed"),
+        **dict.fromkeys(("apps", "session", "installed"), "skipped"),
+    }
+    assert found["apps"]["message"] == "x86_64-runtime has no graphical session"
+    assert found["installed"]["message"] == "x86_64-runtime has no installed tests"
+    assert [one["name"] for one in found["externals"]["tests"]] == ["greeter/greets"]
     assert found["memory"]["numbers"]["memory_bytes"] > 0
+    # Nobody has to look for it in the log of all of them.
+    version = work.json("log", "-n", "1")[0]["version"]
+    assert "x86_64-runtime externals  passed" in said.err
+    assert "x86_64-runtime externals  passed" in work.ostci("show", version).out
     work.check_whole()
+
+
+@pytest.mark.full
+def test_a_machine_pulls_from_another_what_the_run_signed(
+    work: Work, tmp_path: Path, log: Log
+) -> None:
+    request = work.request("runtime", "pull", tmp_path / "evidence")
+    result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
+    bad = [one.log for one in result.tests if one.verdict is not Verdict.PASSED]
+    assert (result.verdict, bad) == (Verdict.PASSED, [])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The suite of installed tests on a real machine: each file of the tree has a result of its own."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log) -> Non
         "guest/zzafter.test": (Verdict.PASSED, ""),
     }
     assert (result.verdict, result.suite) == (Verdict.FAILED, "installed")
+    report = ET.parse(tmp_path / "evidence" / "junit.xml").getroot()
+    cases = {one.get("name"): one for one in report.iter("testcase")}
+    assert len(cases) == len(result.tests)
+    failure = cases["test_installed[guest/tap.test]"].find("failure")
+    assert failure is not None and failure.text is not None
+    assert failure.get("message") == "1 of 2 failed: reads"
+    assert "not ok 2 - reads" in failure.text and "Traceback" not in failure.text
+    for one in result.tests:
+        assert float(cases[f"test_installed[{one.name}]"].get("time", "0")) <= one.seconds + 1.0
     assert "not ok 2 - reads" in next(one.log for one in result.tests if "tap" in one.name)
 
 

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.passage import Passage
-from pipeline.cli.results import Disks, Trees
 from pipeline.ports.log import Log
-from pipeline.stages.test import TestRequest, run_suite
+from pipeline.stages.test import run_suite
 from pipeline.words.picture import Shows, shows
 from pipeline.words.png import read_png
-from pipeline.words.targets import target_of
 from pipeline.words.verdict import Verdict
 from tests.work import TOP, Work
 
@@ -67,19 +64,7 @@ def test_each_application_has_a_result_and_a_picture(work: Work) -> None:
 
 
 def test_what_is_done_in_it_and_its_end_are_told(work: Work, tmp_path: Path, log: Log) -> None:
-    house = work.house()
-    passage = Passage(house, house.last_run("disks"))
-    [tree] = [one for one in passage.read("trees", Trees).trees if one.target == "session"]
-    request = TestRequest(
-        run=passage.run.version,
-        tree=tree,
-        target=target_of(passage.manifest, tree.target),
-        disk=passage.read("disks", Disks).disks[tree.name],
-        suite="session",
-        into=tmp_path / "evidence",
-        repo=house.workdir.repo,
-        suites=Path(__file__).parent / "suites",
-    )
+    request = work.request("session", "session", tmp_path / "evidence")
     result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
     bad = [(one.name, one.message) for one in result.tests if one.verdict is not Verdict.PASSED]
     assert (result.verdict, bad) == (Verdict.PASSED, [])

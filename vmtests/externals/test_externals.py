@@ -121,13 +121,11 @@ def _send(of: Externals, machine: Machine) -> None:
     _must(machine, f"# room for {of.component}'s files\nrm -rf {place} && mkdir -p {place}")
     for file in of.files:
         path = f"{place}/{file.name}"
-        _must(
-            machine,
-            f"# {file.name}\n: >{path} && chmod {'755' if file.is_program else '644'} {path}",
-        )
-        for at in range(0, len(file.data), _CHUNK):
+        begin = f": >{path} && chmod {'755' if file.is_program else '644'} {path} || exit\n"
+        for at in range(0, max(1, len(file.data)), _CHUNK):
             text = base64.b64encode(file.data[at : at + _CHUNK]).decode()
-            _must(machine, f"# {file.name}\nbase64 -d >>{path} <<'END'\n{text}\nEND\n")
+            write = f"base64 -d >>{path} <<'END'\n{text}\nEND\n"
+            _must(machine, f"# put {file.name} there\n{begin if at == 0 else ''}{write}")
     # On the disk: the machine may be taken down by the first of them.
     _must(machine, "sync")
     _sent.add(of.component)

@@ -32,6 +32,7 @@ code=$?
 cd / && rm -rf "$dir"
 exit "$code"
 """
+_TELL_S = 60.0
 
 
 class Done:
@@ -55,6 +56,17 @@ def _under_way() -> dict[str, Future[Done]]:
     pool = ThreadPoolExecutor(max_workers=count)
     bench.stack.callback(pool.shutdown, cancel_futures=True)
     return {test.name: pool.submit(_in_fork, test, bench) for test in tests}
+
+
+def _waited_for(one: "Future[Done]", bench: Bench) -> Done:
+    """Wait for a test's turn to be over, telling now and then how far all of them are."""
+    while True:
+        try:
+            return one.result(timeout=_TELL_S)
+        except TimeoutError:
+            every = _under_way().values()
+            done = sum(1 for one in every if one.done())
+            bench.log.fact(f"{done} of {len(every)} tests have ended")
 
 
 def _in_fork(test: InstalledTest, bench: Bench) -> Done:
@@ -84,7 +96,8 @@ def _in_fork(test: InstalledTest, bench: Bench) -> Done:
 def run(test: InstalledTest, machine: Machine) -> None:
     """Run a test and raise what its result is, where it is another than passed."""
     script = _SCRIPT.format(command=shlex.join(test.argv))
-    done = machine.shell(script, timeout_s=TIMEOUT_S)
+    title = f"$ {shlex.join(test.argv)}"
+    done = machine.shell(script, timeout_s=TIMEOUT_S, title=title)
     found = judge_test(test, done.code, done.text, done.error_text, seconds=TIMEOUT_S)
     for line in f"{done.text}\n{done.error_text}".strip().splitlines():
         machine.note(line)
@@ -107,7 +120,7 @@ def test_installed(test: InstalledTest, bench: Bench, request: pytest.FixtureReq
         with watching(machine):
             run(test, machine)
         return
-    done = under_way.result()
+    done = _waited_for(under_way, bench)
     for line in done.sink.texts():
         bench.log.detail(line)
     request.node.stash[SECONDS] = done.seconds

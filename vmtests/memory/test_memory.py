@@ -7,6 +7,7 @@ They end up in the report as ``boot_s``, ``memory_bytes``, ``tree_bytes``, ``ini
 
 import pytest
 
+from pipeline.words.growth import figure
 from vmtests.bench import Bench
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
@@ -24,7 +25,7 @@ def test_it_boots(machine: Machine) -> None:
 def test_memory_after_the_boot(machine: Machine, bench: Bench) -> None:
     used = memory_in_use(machine.succeeds(["cat", "/proc/meminfo"]))
     bench.figures["memory_bytes"] = used
-    machine.note(f"{used / 1024**2:.0f} MiB are in use")
+    machine.note(f"memory_bytes {figure('memory_bytes', used)}")
 
 
 def test_the_size_of_the_tree_and_its_initramfs(machine: Machine, bench: Bench) -> None:
@@ -32,8 +33,9 @@ def test_the_size_of_the_tree_and_its_initramfs(machine: Machine, bench: Bench) 
     if not sizes:
         pytest.skip("the repository with the tree is not here")
     bench.figures |= {name: float(value) for name, value in sizes.items()}
-    shown = {name: f"{sizes[name] / 1024**2:.1f} MiB" for name in sizes if name.endswith("_bytes")}
-    machine.note(f"{sizes['files']} files; {shown}")
+    for name, value in bench.figures.items():
+        if name in sizes:
+            machine.note(f"{name} {figure(name, value)}")
 
 
 def test_the_slowest_units(machine: Machine, bench: Bench) -> None:

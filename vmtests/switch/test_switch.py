@@ -21,6 +21,7 @@ pytestmark = pytest.mark.cold
 _PULL_S = 600.0
 """Another target may be larger by a compiler and all that it needs."""
 _MARKS = """
+# leave a mark in /var and in /etc
 set -e
 mkdir -p /var/lib/ostci-switch
 echo {0} >>/var/lib/ostci-switch/trees

@@ -24,6 +24,7 @@ _EDIT = "# edited on this machine\n"
 # one that it has is another by now. Files of a deployment are links into the repository, so that
 # they are replaced, never written to.
 _AGE = """
+# make it look a step older
 set -e
 root=/sysroot/ostree/deploy/{osname}/deploy/{deployment}
 names=
