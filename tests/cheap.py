@@ -120,6 +120,10 @@ class Cheap(Work):
         self._files[child.pid] = Path(file.name)
         return child
 
+    def end_cancelled(self, child: "subprocess.Popen[bytes]") -> None:
+        """Wait for a command that is cancelled: it ends by itself, or is killed on a busy host."""
+        assert self.end_of(child) in (130, -signal.SIGKILL)
+
     def end_of(self, child: "subprocess.Popen[bytes]") -> int:
         """Wait for a command that was started; tells its code, and (to pytest) what it wrote."""
         code = child.wait(_END_S)
