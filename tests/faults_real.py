@@ -40,8 +40,8 @@ _TINY = (
     Fault(
         name="a service whose program crashes",
         layer={**_service("oneshot wanted /usr/bin/crashes"), "usr/bin/crashes": CRASHES},
-        cause=Cause.FAILED_UNIT,
-        message="spoilt.service: Failed with result 'signal' (killed by signal 11)",
+        cause=Cause.CORE_DUMP,
+        message="segfault at 0",
     ),
     Fault(
         name="a service whose file is malformed",
