@@ -57,6 +57,12 @@ FIXTURE = (
         path="/etc/systemd/journald.conf.d/ostci.conf",
         content="[Journal]\nRateLimitIntervalSec=0\nRateLimitBurst=0\n",
     ),
+    # The kernel's command line has no word for devices, as it has for units: without KVM, on a busy
+    # host, the serial console may be there later than after systemd's minute and a half.
+    FixtureFile(
+        path="/etc/systemd/system.conf.d/ostci.conf",
+        content="[Manager]\nDefaultDeviceTimeoutSec=15min\n",
+    ),
     FixtureFile(
         path=f"{_UNITS}/serial-getty@ttyS0.service.d/ostci-autologin.conf",
         content="[Service]\nExecStart=\n"

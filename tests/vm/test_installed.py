@@ -79,6 +79,8 @@ def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log) -> Non
     assert "not ok 2 - reads" in failure.text and "Traceback" not in failure.text
     for one in result.tests:
         assert float(cases[f"test_installed[{one.name}]"].get("time", "0")) <= one.seconds + 1.0
+    [skipped] = (tmp_path / "evidence" / "tests").glob("guest-skips*/log.txt")
+    assert "skipped: no bus" in skipped.read_text() and "FAILED" not in skipped.read_text()
     assert "not ok 2 - reads" in next(one.log for one in result.tests if "tap" in one.name)
 
 

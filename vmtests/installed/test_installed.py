@@ -79,7 +79,12 @@ def _in_fork(test: InstalledTest, bench: Bench) -> Done:
             try:
                 with log.also(file), log.step(test.name), watching(machine):
                     began = time.monotonic()
-                    run(test, machine)
+                    try:
+                        run(test, machine)
+                    except pytest.skip.Exception as skipped:
+                        # Its step has not failed.
+                        done.error = skipped
+                        machine.note(f"skipped: {skipped.msg}")
             except BaseException as error:
                 done.error = error
                 machine.has_failed = isinstance(error, Failed)
