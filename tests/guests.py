@@ -39,7 +39,10 @@ TARGET = Target(
 
 
 def _home() -> Path:
-    state = hashlib.sha256(_INIT.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+    made_of = (
+        _INIT.read_bytes() + Path(__file__).read_bytes() + initramfs.initramfs_digest().encode()
+    )
+    state = hashlib.sha256(made_of).hexdigest()[:12]
     return shared_cache() / "test-guest" / state
 
 
