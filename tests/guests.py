@@ -18,6 +18,7 @@ from pipeline.ports import initramfs, process
 from pipeline.ports.domain_root import shared_cache
 from pipeline.ports.files import lock, remove_tree
 from pipeline.ports.log import Log
+from pipeline.ports.ostree import Repo
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.stages.test import TestRequest
 from pipeline.words.manifest import SmokeSpec, Target
@@ -38,7 +39,10 @@ TARGET = Target(
 
 
 def _home() -> Path:
-    state = hashlib.sha256(_INIT.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+    made_of = (
+        _INIT.read_bytes() + Path(__file__).read_bytes() + initramfs.initramfs_digest().encode()
+    )
+    state = hashlib.sha256(made_of).hexdigest()[:12]
     return shared_cache() / "test-guest" / state
 
 
@@ -61,10 +65,16 @@ def guest_repo(log: Log) -> Path:
 
 
 def commit_guest(layer: Mapping[str, str | None], *, log: Log) -> Commit:
-    """Commit the guest with files added or replaced; ``None`` takes a file out."""
+    """Commit the guest with files added or replaced; ``None`` takes a file out.
+
+    The same files are the same commit, whose disk and checkpoints are there from the last time.
+    """
     repo = guest_repo(log)
-    if not layer:
-        return commit(_ostree(["rev-parse", f"--repo={repo}", _BASE], log))
+    digest = hashlib.sha256(repr(sorted(layer.items())).encode()).hexdigest()[:16]
+    ref = RefName(f"guest/fault-{digest}") if layer else _BASE
+    found = Repo(repo, log=log).resolve(ref)
+    if found is not None:
+        return found
     with tempfile.TemporaryDirectory(prefix="ostci-layer-") as name:
         root = Path(name) / "root"
         if None in layer.values():
@@ -76,9 +86,8 @@ def commit_guest(layer: Mapping[str, str | None], *, log: Log) -> Commit:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
                 target.chmod(0o755)
-        digest = hashlib.sha256(repr(sorted(layer.items())).encode()).hexdigest()[:16]
         below = [] if None in layer.values() else [f"--tree=ref={_BASE}"]
-        return _commit(repo, RefName(f"guest/fault-{digest}"), [*below, f"--tree=dir={root}"], log)
+        return _commit(repo, ref, [*below, f"--tree=dir={root}"], log)
 
 
 def guest_disk(of: Commit, *, log: Log, target: Target = TARGET, disks: Path | None = None) -> Disk:

@@ -7,8 +7,10 @@
 PATH=/bin
 export PATH
 
+# The kernel's log is on the console before its panic is; what is written to the console itself may
+# come after that, or be lost. Its level is one that "quiet" does not hide.
 die() {
-    echo "ostci-initramfs: $*" >/dev/console
+    echo "<2>ostci-initramfs: $*" >/dev/kmsg || echo "ostci-initramfs: $*" >/dev/console
     exit 1
 }
 

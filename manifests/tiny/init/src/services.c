@@ -24,6 +24,8 @@
 #define MOST_WORDS 32
 #define CANNOT_RUN 203 /* as systemd says it: 203/EXEC */
 #define AGAIN_MS 1000
+#define READS 8       /* of 1 KiB a round: who never pauses must not keep all else waiting */
+#define LAST_READS 64 /* what a pipe holds */
 
 enum state { STARTING, STARTED, FAILED };
 
@@ -263,12 +265,12 @@ size_t services_polls(struct pollfd *slots, size_t room)
     return used;
 }
 
-static void read_output(struct service *service)
+static void read_output(struct service *service, int reads)
 {
     char buffer[1024];
-    ssize_t length;
+    ssize_t length = 1;
 
-    while ((length = read(service->output, buffer, sizeof(buffer))) > 0)
+    while (reads-- > 0 && (length = read(service->output, buffer, sizeof(buffer))) > 0)
         for (ssize_t i = 0; i < length; i++) {
             if (buffer[i] == '\n' || service->length == sizeof(service->text) - 1)
                 say_line(service);
@@ -286,7 +288,7 @@ void services_read(int fd)
 {
     for (size_t i = 0; i < count; i++)
         if (services[i].output == fd)
-            read_output(&services[i]);
+            read_output(&services[i], READS);
 }
 
 /* Ends */
@@ -296,7 +298,7 @@ static void ended(struct service *service, int status)
     char how[64];
 
     if (service->output >= 0)
-        read_output(service);
+        read_output(service, LAST_READS);
     say_line(service);
     service->pid = 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
