@@ -5,9 +5,11 @@ import hashlib
 import hmac
 import json
 import random
+import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,8 @@ def hooked(root: Path, **more: object) -> Up:
 
 
 def pretended(root: Path, **more: object) -> Up:
-    """The same, over commands that do nothing."""
-    return _with_secret(FakeUp(root, **{**_FAR, **more}))
+    """The same, over commands that do nothing; nothing is to be built."""
+    return _with_secret(_kept(FakeUp(root, **{**_FAR, **more})))
 
 
 def polling(root: Path) -> Up:
@@ -46,9 +48,14 @@ def polling(root: Path) -> Up:
 
 def pretended_polling(root: Path) -> Up:
     """The same, over commands that do nothing."""
-    up = FakeUp(root, **{**_SETTINGS, "poll": 1})
+    up = _kept(FakeUp(root, **{**_SETTINGS, "poll": 1}))
     manifest = up.work.sample.manifest
     manifest.write_text(manifest.read_text() + "\nunit: commit\n")
+    return up
+
+
+def _kept(up: FakeUp) -> FakeUp:
+    (up.fake / "keep-all").touch()
     return up
 
 
@@ -97,6 +104,14 @@ class Burst:
         sign = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         code, text = self.up.post("change_hook/plain", body, X_Ostci_Signature=f"sha256={sign}")
         assert code == 200, text
+
+    @contextmanager
+    def ledger_held(self) -> Iterator[None]:
+        """Keep all others from writing into the ledger."""
+        with closing(sqlite3.connect(self.up.root / "ledger.sqlite", timeout=60)) as other:
+            other.execute("begin immediate")
+            yield
+            other.rollback()
 
     def check(self, made: Sequence[Pushed], *, ordered: bool, attempts: int = 1) -> None:
         """Wait for the end of all, and check that none is lost or doubled and each has its place.

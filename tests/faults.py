@@ -26,10 +26,13 @@ FAULTS = (*GUEST, *TINY, *DEBIAN)
 QUICK = tuple(one for one in FAULTS if one.quick)
 
 
-def boot(one: Fault, scratch: Path, *, log: Log) -> SuiteResult:
-    """Run the smoke suite on the spoilt system; ``scratch`` is a directory of one's own."""
+def boot(one: Fault, scratch: Path, *, log: Log, cache: Path | None = None) -> SuiteResult:
+    """Run the smoke suite on the spoilt system; ``scratch`` is a directory of one's own.
+
+    Several that share a ``cache`` compile our own code once.
+    """
     request = _request(one, scratch / "evidence", log)
-    return run_suite(request, cache=scratch / "cache", tmp=scratch / "tmp", log=log)
+    return run_suite(request, cache=cache or scratch / "cache", tmp=scratch / "tmp", log=log)
 
 
 def _request(one: Fault, into: Path, log: Log) -> TestRequest:

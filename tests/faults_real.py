@@ -18,7 +18,7 @@ def _unit(text: str, wanted_by: str = "multi-user.target.wants") -> dict[str, st
 
 
 def _service(line: str) -> dict[str, str | bytes | None]:
-    """Add a service to tiny."""
+    """Add a service to tiny, which has dash and busybox, and no links to the latter."""
     return {"usr/lib/tiny/services/spoilt.service": f"{line}\n"}
 
 
@@ -28,20 +28,20 @@ _TINY = (
     Fault(
         name="a component's program that is not there",
         layer={"usr/bin/greeting": None},
-        cause=Cause.FAILED_UNIT,
-        message="greeting.service: Failed with result 'exit-code'",
+        cause=Cause.TARGET_MISSED,  # the target requires it
+        message="(dependency); first: greeting.service: Failed with result 'exit-code'",
     ),
     Fault(
         name="a service that the target requires and that ends badly",
-        layer=_service("oneshot required /bin/false"),
+        layer=_service("oneshot required /bin/busybox false"),
         cause=Cause.TARGET_MISSED,
         message="(dependency); first: spoilt.service: Failed with result 'exit-code' (exit code 1)",
     ),
     Fault(
         name="a service whose program crashes",
         layer={**_service("oneshot wanted /usr/bin/crashes"), "usr/bin/crashes": CRASHES},
-        cause=Cause.FAILED_UNIT,
-        message="spoilt.service: Failed with result 'signal' (killed by signal 11)",
+        cause=Cause.CORE_DUMP,
+        message="segfault at 0",
     ),
     Fault(
         name="a service whose file is malformed",
@@ -51,14 +51,14 @@ _TINY = (
     ),
     Fault(
         name="a service that never comes to its end",
-        layer=_service("oneshot required /bin/sleep 100000"),
+        layer=_service("oneshot required /bin/busybox sleep 100000"),
         smoke={"deadline_s": 7},
         cause=Cause.HANG,
         message="the last was: ",
     ),
     Fault(
         name="a service that fills the journal",
-        layer=_service("simple wanted /bin/yes " + "0123456789abcdef" * 20),
+        layer=_service("oneshot required /bin/busybox yes " + "0123456789abcdef" * 20),
         cause=Cause.FLOOD,
         message="bytes to its journal",
     ),
@@ -131,13 +131,13 @@ _DEBIAN = (
         name="a file system in fstab that is not there",
         layer={"usr/etc/fstab": "/dev/none /srv ext4 x-systemd.device-timeout=2 0 2\n"},
         cause=Cause.EMERGENCY,
-        message="",
+        message="emergency",
     ),
     Fault(
         name="a kernel that is told to go to rescue mode",
         options=("systemd.unit=rescue.target",),
         cause=Cause.EMERGENCY,
-        message="",
+        message="rescue",
     ),
 )
 

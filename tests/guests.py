@@ -81,10 +81,10 @@ def commit_guest(layer: Mapping[str, str | None], *, log: Log) -> Commit:
         return _commit(repo, RefName(f"guest/fault-{digest}"), [*below, f"--tree=dir={root}"], log)
 
 
-def guest_disk(of: Commit, *, log: Log, target: Target = TARGET) -> Disk:
-    """Make the disk of a guest."""
+def guest_disk(of: Commit, *, log: Log, target: Target = TARGET, disks: Path | None = None) -> Disk:
+    """Make the disk of a guest, for all tests or in a directory of one's own."""
     request = DiskRequest(osname="guest", ref=_BASE, commit=of, target=target)
-    return make_disk(request, repo=guest_repo(log), disks=_home() / "disks", log=log)
+    return make_disk(request, repo=guest_repo(log), disks=disks or _home() / "disks", log=log)
 
 
 def guest_request(

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kill a whole run at an instant, and check that nothing was lost and the next start mends it."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.work import TINY, Work, kill_after, wait_until_gone
+
+_WITHIN_S = 0.5
+"""Between two lines of the log, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,9 @@ class Killing:
     def __init__(self, root: Path) -> None:
         self.work = Work(TINY, root)
         self.work.ostci("run")
-        # What is killed later: the first one also imports a base, which takes its time.
-        self.whole_s = self.work.ostci("run", "--again").seconds
+        # What is killed later: the first one also imports a base, of which it tells.
+        self.work.ostci("run", "--again")
+        self.lines = len(self._log())
         self.first = self.work.heads()
         self._pushes = 0
 
@@ -35,11 +40,27 @@ class Killing:
         self.work.sample.push(change.component, f"Change number {self._pushes}")
         self._pushes += 1
 
-    def kill_once(self, after_s: float) -> Killed:
-        """Start a run, kill it, and check both repositories, the rule and what is left alive."""
+    def _log(self) -> list[str]:
+        path = self.work.root / "last-run" / "log.txt"
+        return path.read_text().splitlines() if path.is_file() else []
+
+    def kill_once(self, part: float) -> Killed:
+        """Kill a run, and check both repositories, the rule and what is left alive.
+
+        ``part`` of the way it has come by then, by what it has said: how long that takes depends
+        on what else the machine has to do.
+        """
         before = self.work.heads()
+        known = (self.work.root / "last-run").resolve()
+        lines, rest = divmod(part * self.lines, 1)
+        began = time.monotonic()
         child = self.work.start("run", "--again")
-        running = kill_after(child, after_s)
+        while child.poll() is None and (
+            (self.work.root / "last-run").resolve() == known or len(self._log()) < lines
+        ):
+            time.sleep(0.01)
+        running = kill_after(child, rest * _WITHIN_S)
+        after_s = time.monotonic() - began
         wait_until_gone(self.work)
         record = self.work.json("log", "-n", "1")[0]
         self.work.ostci("clean", "--dry-run")  # any command that takes the lock mends first

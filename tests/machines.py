@@ -11,14 +11,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.ports import process
 from pipeline.ports.files import lock
 from pipeline.ports.log import Log
+from pipeline.ports.mmdebstrap import Moved
 from pipeline.ports.ostree import Mode, Repo
-from pipeline.stages.base import BaseRequest, have_base, shared_cache
+from pipeline.stages.base import BaseRequest, import_base, resolve_base, shared_cache
 from pipeline.stages.disk import DiskRequest, make_disk
 from pipeline.words.manifest import Manifest, Target
 from pipeline.words.manifest_text import parse_manifest
@@ -31,6 +32,8 @@ ARCH = "x86_64"
 VERSION = "20261125.0"
 MAX_AGE_S = 24 * 3600.0
 """Tests do not mind lists of yesterday."""
+BOTH = (("runtime",), ("runtime", "devel"))
+"""The variants that each sample's base has."""
 _LIBDIR = "/usr/lib/x86_64-linux-gnu"
 
 
@@ -59,11 +62,30 @@ def cache_of_tests() -> Path:
 def import_sample(
     manifest: Manifest, repo: Repo, *, variants: tuple[tuple[str, ...], ...], log: Log
 ) -> tuple[BasePin, dict[str, Commit]]:
-    """Have variants of a sample's base in a repository."""
-    request = BaseRequest(base=manifest.base, osname=manifest.osname, arch=ARCH, variants=variants)
-    cache = cache_of_tests()
-    found = have_base(request, repo=repo, cache=cache, log=log, max_age_s=MAX_AGE_S)
-    return found.pin, dict(found.variants)
+    """Have variants of a sample's base in a repository.
+
+    It is the base that a run of the sample has, whichever variants are wanted of it: else each
+    variant would be made once for runs and once for tests, minutes for Debian.
+    """
+    cache, age_s = cache_of_tests(), MAX_AGE_S
+    whole = sample_request(manifest)
+    for is_last in (False, True):
+        pin = resolve_base(whole, cache=cache, log=log, max_age_s=age_s)
+        try:
+            wanted = replace(whole, variants=variants)
+            found = import_base(wanted, pin, repo=repo, cache=cache, log=log)
+        except Moved:
+            if is_last:
+                raise
+            age_s = 0.0
+        else:
+            break
+    return pin, dict(found.variants)
+
+
+def sample_request(manifest: Manifest) -> BaseRequest:
+    """Ask for a sample's base as its runs do: with all that its targets and builds need."""
+    return BaseRequest(base=manifest.base, osname=manifest.osname, arch=ARCH, variants=BOTH)
 
 
 def tiny_base(log: Log) -> tuple[Repo, Commit]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.ports.files import write_text
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.ledger_place import read_ledger_url
 from pipeline.ports.process import descendants
@@ -25,10 +26,13 @@ from pipeline.ports.workdir import Workdir
 from pipeline.words.push import NewPush, Push
 from tests.work import TINY, TOP, Work, is_alive
 
+_LOOK = "watch "
 RESULTS = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
-_UP_S = 120.0
-_DONE_S = 120.0
-_DEAD_S = 5.0
+# Whoever fails waits so long, nobody else: a busy host takes ten times what a quiet one does.
+_UP_S = 300.0
+_DONE_S = 300.0
+_DEAD_S = 60.0
+_ANSWER_S = 60.0
 
 
 class Up:
@@ -142,7 +146,9 @@ class Up:
         """Ask the page's data."""
         for again in (True, False):
             try:
-                with urllib.request.urlopen(f"{self.url}api/v2/{path}", timeout=20) as answer:
+                with urllib.request.urlopen(
+                    f"{self.url}api/v2/{path}", timeout=_ANSWER_S
+                ) as answer:
                     return json.load(answer)
             except http.client.IncompleteRead:
                 # Seen once in some hundred answers of a busy Buildbot: a head without its body.
@@ -155,7 +161,7 @@ class Up:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, data=body, headers=sent, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -172,7 +178,7 @@ class Up:
             key = b64encode(f"{user}:{password}".encode()).decode()
             headers = {"Authorization": f"Basic {key}"}
             login = urllib.request.Request(f"{self.url}auth/login", headers=headers)
-            with opener.open(login, timeout=20) as answer:
+            with opener.open(login, timeout=_ANSWER_S) as answer:
                 answer.read()
         what, method = path.split()
         body = {"jsonrpc": "2.0", "method": method, "id": 1, "params": params}
@@ -182,7 +188,7 @@ class Up:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with opener.open(wanted, timeout=60) as answer:
+            with opener.open(wanted, timeout=_ANSWER_S) as answer:
                 return int(answer.status), json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -264,10 +270,28 @@ class FakeUp(Up):
         super().__init__(root, **given)
 
     def tell(self, verb: str, *codes: object) -> None:
-        """Say how the next commands of a verb end: exit codes, ``hang`` or ``silent``."""
-        (self.fake / f"exit-{verb}").write_text("".join(f"{code}\n" for code in codes))
+        """Say how the next commands of a verb end: exit codes, ``hang``, ``silent`` or ``held-3``.
+
+        What is held ends with that code as soon as it is ``let_go``.
+        """
+        # A command takes the first line of the file away: it never sees half of it.
+        write_text(self.fake / f"exit-{verb}", "".join(f"{code}\n" for code in codes))
+
+    def let_go(self) -> None:
+        """End what is held."""
+        (self.fake / "go").touch()
 
     def calls(self) -> list[str]:
-        """List the commands that were given, oldest first."""
+        """List the commands of runs that were given, oldest first.
+
+        When the master looks at base and manifest is its own affair, and may be at any moment.
+        """
+        return [call for call in self._written() if not call.startswith(_LOOK)]
+
+    def looks(self) -> int:
+        """Count the looks at base and manifest."""
+        return sum(call.startswith(_LOOK) for call in self._written())
+
+    def _written(self) -> list[str]:
         path = self.fake / "calls"
         return path.read_text().splitlines() if path.is_file() else []

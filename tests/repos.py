@@ -2,6 +2,7 @@
 """Git repositories for tests, and servers of them; made with git itself."""
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -112,7 +113,7 @@ def git_daemon(directory: Path) -> Iterator[str]:
 
 
 def _wait_for(port: int) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -122,14 +123,17 @@ def _wait_for(port: int) -> None:
 
 
 def closed_port() -> int:
-    """Tell a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    return found
+    """Tell a port where nobody listens, and that nobody is given who asks for any."""
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for _ in range(100):
+        found = random.SystemRandom().randrange(lowest // 2, lowest)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", found))
+            return found
+    raise AssertionError("all ports are taken")
 
 
-def wait_until(happened: Callable[[], bool], within_s: float = 30.0) -> None:
+def wait_until(happened: Callable[[], bool], within_s: float = 300.0) -> None:
     """Wait for a fact of another process."""
     until = time.monotonic() + within_s
     while not happened():

@@ -160,6 +160,11 @@ class Work:
         return found
 
 
+def files_below(top: Path) -> list[Path]:
+    """List files below a directory in which others make and remove some meanwhile."""
+    return [Path(at) / name for at, _, names in os.walk(top) for name in names]
+
+
 @contextlib.contextmanager
 def started(
     argvs: Iterable[list[str]], *, stdin: int | None = None, stderr: IO[bytes] | None = None
@@ -216,7 +221,7 @@ def is_alive(one: tuple[int, str]) -> bool:
     return state not in "ZX" and process.start_time(pid) == started
 
 
-def wait_until_gone(work: Work, within_s: float = 10.0) -> None:
+def wait_until_gone(work: Work, within_s: float = 60.0) -> None:
     """Wait until no process is left of what a killed command had started."""
     until = time.monotonic() + within_s
     while left := work.processes():

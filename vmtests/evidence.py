@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.ports.domain import Domain
-from pipeline.ports.files import no_space, remove_tree, write_text
+from pipeline.ports.files import no_space, remove_tree, write_bytes, write_text
 from pipeline.ports.log import Log
 from pipeline.words.errors import Trouble
 from pipeline.words.journal import Entry, format_entry
+from pipeline.words.png import Picture, write_png
 from pipeline.words.records import to_json
 
 FINAL = "screenshot-final.png"
@@ -69,37 +70,48 @@ class Evidence:
         if len(self._shown) >= _MOST_SCREENSHOTS:
             return
         seconds = time.monotonic() - self._zero
-        path = self.directory / f"screenshot-{seconds:06.1f}.png"
-        if not self._take(domain, path):
+        found = self._look(domain)
+        if found is None:
             return
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest in self._shown:
-            path.unlink()
-        self._last = self._shown.setdefault(digest, path)
+        digest, picture = found
+        if digest not in self._shown:
+            self._shown[digest] = self.directory / f"screenshot-{seconds:06.1f}.png"
+            _keep(self._shown[digest], picture)
+        self._last = self._shown[digest]
 
     def final_screenshot(self, domain: Domain | None) -> None:
         """Keep the last picture: of now, or of the last time that there was one."""
-        path = self.directory / FINAL
-        if domain is not None and domain.is_running() and self._take(domain, path):
-            return
-        if self._last is not None:
-            path.write_bytes(self._last.read_bytes())
+        path, last = self.directory / FINAL, self._last
+        found = self._look(domain) if domain is not None and domain.is_running() else None
+        if found is not None:
+            digest, picture = found
+            last = self._shown.get(digest)
+            if last is None:
+                _keep(path, picture)
+        if last is not None:
+            write_bytes(path, last.read_bytes(), flush=False)
 
     def write(self, name: str, value: object) -> None:
         """Write a value as JSON."""
-        write_text(self.directory / name, to_json(value))
+        write_text(self.directory / name, to_json(value), flush=False)
 
     def close(self) -> None:
         """Close the files."""
         self._journal.close()
         self._console.close()
 
-    def _take(self, domain: Domain, path: Path) -> bool:
+    def _look(self, domain: Domain) -> tuple[str, Picture] | None:
+        """Tell what the screen shows, and a name that equal pictures share."""
         try:
-            domain.screenshot(path)
+            picture = domain.picture()
         except Trouble as error:
             # A machine may end while it is looked at: that is told by who watches its end.
             if domain.is_running():
                 self._log.warning(f"no screenshot: {error}")
-            return False
-        return True
+            return None
+        return f"{picture.width} {hashlib.sha256(picture.pixels).hexdigest()}", picture
+
+
+def _keep(path: Path, picture: Picture) -> None:
+    # Little is saved by packing harder, and a power cut takes the whole run with it.
+    write_bytes(path, write_png(picture, level=1), flush=False)

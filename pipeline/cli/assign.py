@@ -47,7 +47,7 @@ def do_assign(options: argparse.Namespace) -> int:
     run = house.workdir.run(options.run)
     with (
         live(sink),
-        locked(house, what, wait_s=options.wait or 0.0),
+        locked(house, what, wait_s=options.wait or 0.0, part=True),
         held_run(house, run, what, wait_s=options.wait or 0.0, shared=True),
     ):
         passage = Passage(house, run)

@@ -140,8 +140,17 @@ def plan(passage: Passage) -> None:
         passage.tell(summary(found))
 
 
-def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -> None:
-    """Make a disk of every tree, or of the targets' that were named; ``full`` takes no layer."""
+def disk(
+    passage: Passage,
+    *,
+    targets: Sequence[str] = (),
+    full: bool = False,
+    beside: Path | None = None,
+) -> None:
+    """Make a disk of every tree, or of the targets' that were named; ``full`` takes no layer.
+
+    ``beside`` is another's directory of disks on this machine, to be copied from.
+    """
     house = passage.house
     with passage.stage("disk", *targets):
         manifest = passage.manifest
@@ -149,7 +158,8 @@ def disk(passage: Passage, *, targets: Sequence[str] = (), full: bool = False) -
 
         def make(tree: Tree) -> Disk:
             with house.log.step("disk", about=tree.name):
-                return disk_of(passage, tree, target_of(manifest, tree.target), key, full=full)
+                target = target_of(manifest, tree.target)
+                return disk_of(passage, tree, target, key, full=full, beside=beside)
 
         trees = trees_of(passage, targets)
         disks = side_by_side(make, trees, jobs=house.settings.jobs)
@@ -163,7 +173,15 @@ def _with_disks(earlier: Disks | None, made: Mapping[str, Disk]) -> Disks:
     return Disks(disks={**(earlier.disks if earlier else {}), **made})
 
 
-def disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: bool) -> Disk:
+def disk_of(
+    passage: Passage,
+    tree: Tree,
+    target: Target,
+    key: bytes,
+    *,
+    full: bool = False,
+    beside: Path | None = None,
+) -> Disk:
     """Have a tree's disk: the one that is there, or a new one."""
     from pipeline.stages import disk as disk_stage
 
@@ -178,7 +196,12 @@ def disk_of(passage: Passage, tree: Tree, target: Target, key: bytes, *, full: b
         key=key,
     )
     return disk_stage.make_disk(
-        request, repo=house.workdir.repo, disks=house.workdir.disks, log=house.log, full=full
+        request,
+        repo=house.workdir.repo,
+        disks=house.workdir.disks,
+        log=house.log,
+        full=full,
+        beside=beside,
     )
 
 

@@ -42,7 +42,7 @@ def do_compare(options: argparse.Namespace) -> int:
     what, wait_s = f"ostci compare {name}", options.wait or 0.0
     with (
         live(sink),
-        locked(house, what, wait_s=wait_s),
+        locked(house, what, wait_s=wait_s, part=True),
         held_run(house, run, what, wait_s=wait_s, shared=True),
     ):
         passage = Passage(house, run)

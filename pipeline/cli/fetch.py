@@ -44,7 +44,8 @@ def fetch(options: argparse.Namespace) -> bool:
     room = identity.room if options.room is None else int(options.room * GIB)
     if _why_no_room(house, room):
         _make_room(house)
-    with live(sink), locked(house, f"ostci fetch {job}", wait_s=options.wait or 0.0):
+    wait_s = options.wait or 0.0
+    with live(sink), locked(house, f"ostci fetch {job}", wait_s=wait_s, part=True):
         why = _why_no_room(house, room)
         if why:
             sys.stdout.write(json.dumps({"aside": why}) + "\n")

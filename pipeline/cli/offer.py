@@ -30,7 +30,8 @@ def do_offer(options: argparse.Namespace) -> int:
     read_identity(house.workdir)
     job = job_of(options)
     run = house.workdir.run(options.run)
-    with live(sink), locked(house, f"ostci offer {job}", wait_s=options.wait or 0.0):
+    wait_s = options.wait or 0.0
+    with live(sink), locked(house, f"ostci offer {job}", wait_s=wait_s, part=True):
         made = _built(run, job) if job.verb == "build" else _heard(run, job)
         place = house.tmp / "offer"
         remove_tree(place)

@@ -12,6 +12,7 @@ import sys
 from pipeline import __version__
 from pipeline.cli.assigned import job_of
 from pipeline.cli.fetch import fetch
+from pipeline.ports.workdir import Workdir
 from pipeline.words.errors import EXIT_PASSED, Failed, Trouble
 
 
@@ -41,10 +42,12 @@ def do_perform(options: argparse.Namespace) -> int:
 def _make_disk(options: argparse.Namespace) -> None:
     """Make the disk where it is booted: it is a matter of seconds, and of gigabytes to send.
 
-    One was made on the master's host before: whatever goes wrong here is this machine's trouble.
+    One was made on the master's host before, and is copied where that is this one. Whatever goes
+    wrong here is this machine's trouble.
     """
+    beside = ["--beside", str(Workdir(options.beside.parent).disks)] if options.beside else []
     try:
-        _give(options, ["disk", *options.what, "--run", options.run])
+        _give(options, ["disk", *options.what, "--run", options.run, *beside])
     except Failed as error:
         raise Trouble(f"no disk here of what there is one of: {error.what}") from error
 

@@ -60,8 +60,8 @@ def repair(house: House, *, part: bool = False) -> None:
     """Mend what killed processes left.
 
     Whoever is alone looks at all of it, and at what people moved by hand. Who does just a ``part``
-    of a stage, of which a run may have hundreds, looks where somebody was killed, or where nobody
-    has looked since the machine came up: what it had written of those may be lost.
+    of a run, which may have hundreds, looks where somebody was killed, or where nobody has looked
+    since the machine came up: what it had written of those may be lost.
     """
     with lock(house.workdir.lock("repair"), what="putting things right", wait_s=_MENDING_S):
         found = presence.look(house.workdir.tmp, but=house.tmp)

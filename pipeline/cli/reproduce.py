@@ -105,7 +105,7 @@ def _request(passage: Passage, recorded: SuiteResult, test: str) -> TestRequest:
     house, ran = passage.house, recorded.ran
     tree = _tree(passage, recorded)
     target = target_of(passage.manifest, tree.target)
-    disk = disk_of(passage, tree, target, house.clients_key(), full=False)
+    disk = disk_of(passage, tree, target, house.clients_key())
     if ran is None:
         house.log.warning("the run is of an older ostci and says nothing of memory and seed")
     else:

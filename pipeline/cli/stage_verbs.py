@@ -84,7 +84,7 @@ def do_disk(options: Options) -> int:
     from pipeline.cli import chain
 
     trees = (*options.tree, *options.target)
-    work = partial(chain.disk, targets=trees, full=options.full)
+    work = partial(chain.disk, targets=trees, full=options.full, beside=options.beside)
     return _do(options, "disk", work, result="disks", share=trees)
 
 
@@ -139,7 +139,9 @@ def _do(
     """
     house, sink = open_with_sink(options)
     what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
-    here = locked(house, what, wait_s=options.wait or 0.0, part=bool(share))
+    # What a killed promotion left, and what people moved by hand, is looked for before the next.
+    part = bool(share) or (bool(options.run) and verb != "promote")
+    here = locked(house, what, wait_s=options.wait or 0.0, part=part)
     with live(sink), here, ExitStack() as stack:
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:

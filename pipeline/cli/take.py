@@ -71,7 +71,7 @@ def do_take(options: argparse.Namespace) -> int:
     try:
         with (
             live(sink),
-            locked(house, what, wait_s=wait_s),
+            locked(house, what, wait_s=wait_s, part=True),
             held_run(house, run, what, wait_s=wait_s, shared=True),
             file_sink(run.log) as file,
             house.log.also(file),

@@ -96,7 +96,7 @@ def request_of(
     house = passage.house
 
     def made(one: Tree, of: Target) -> Disk:
-        return disk_of(passage, one, of, house.clients_key(), full=False)
+        return disk_of(passage, one, of, house.clients_key())
 
     return TestRequest(
         run=passage.run.version,
@@ -131,7 +131,7 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
         return None
     target = target_of(passage.manifest, tree.target)
     key = passage.house.clients_key()
-    return promoted, disk_of(passage, promoted, target, key, full=False)
+    return promoted, disk_of(passage, promoted, target, key)
 
 
 def hear(passage: Passage, result: SuiteResult) -> None:

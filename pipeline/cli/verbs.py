@@ -142,6 +142,9 @@ def _disk(parser: Parser) -> None:
     parser.add_argument(
         "--full", action="store_true", help="make it anew, not as a layer on another tree's disk"
     )
+    parser.add_argument(
+        "--beside", type=Path, metavar="DIR", help="copy it from here where it is there already"
+    )
     _targets(parser)
 
 

@@ -29,6 +29,7 @@ from pipeline.words.errors import BadInput, Trouble
 
 if TYPE_CHECKING:
     from pipeline.ports import qmp
+    from pipeline.words.png import Picture
 
 __all__ = [
     "Card",
@@ -46,8 +47,7 @@ __all__ = [
 LONGEST_SOCKET = 107
 """Bytes that the path of a unix socket may have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,39}")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_LARGEST_PNG = 64 * 1024**2
+_LARGEST_PICTURE = 64 * 1024**2
 _DRAIN_S = 5.0
 _SEEN_S = 1.0
 _QMP = "pipeline.ports.qmp"
@@ -171,15 +171,24 @@ class Domain:
         self.subscribe(made.put)
         return made
 
-    def screenshot(self, path: Path) -> None:
-        """Write what the screen shows as PNG."""
-        aside = self._staging / f"{self.name}.png"
+    def picture(self) -> "Picture":
+        """Tell what the screen shows.
+
+        QEMU writes it as it is: the guest stands still while it packs a PNG, ten times as long.
+        """
+        aside = self._staging / f"{self.name}.ppm"
         aside.unlink(missing_ok=True)
-        self.monitor.screendump(aside)
+        self.monitor.screendump(aside, kind="ppm")
         try:
-            write_bytes(path, _read_png(aside, self.name))
+            return _read_picture(aside, self.name)
         finally:
             aside.unlink(missing_ok=True)
+
+    def screenshot(self, path: Path) -> None:
+        """Write what the screen shows as PNG."""
+        from pipeline.words.png import write_png
+
+        write_bytes(path, write_png(self.picture(), level=1), flush=False)
 
     def send_keys(self, keys: Sequence[str], *, hold_ms: int = 100) -> None:
         """Press keys one after the other, each a QEMU key name or a chord as ``ctrl-alt-f2``."""
@@ -266,14 +275,17 @@ class Domain:
         self._tell(EventKind.ENDED, Ended.DESTROYED if self._is_ours else detail, now)
 
 
-def _read_png(path: Path, name: str) -> bytes:
+def _read_picture(path: Path, name: str) -> "Picture":
     """Read a file that QEMU wrote, which may by now obey its guest."""
+    from pipeline.words.png import NotAPicture, read_ppm  # while the guest boots, not before
+
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(handle, "rb") as file:
-        data = file.read(_LARGEST_PNG)
-    if not data.startswith(_PNG):
-        raise Trouble("QEMU wrote a screenshot that is no PNG", where=name)
-    return data
+        data = file.read(_LARGEST_PICTURE)
+    try:
+        return read_ppm(data)
+    except NotAPicture as error:
+        raise Trouble(f"QEMU wrote a screenshot that is none: {error}", where=name) from error
 
 
 class Hypervisor:

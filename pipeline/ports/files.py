@@ -20,6 +20,8 @@ _POLL_S = 0.05
 ALIVE = "alive"
 """The lock in a directory of one process: while it is held, the owner runs."""
 _MAKING = ".new-"
+_LONG_AGO_S = 3600.0
+"""So long nobody takes to make a directory, or to remove one."""
 
 
 class Held(Trouble):
@@ -110,9 +112,9 @@ def remove_tree(path: Path) -> None:
     """Remove a directory, also one that holds directories without write permission."""
 
     def make_writable(_function: object, name: str, _info: object) -> None:
-        parent = Path(name).parent
-        for one in (parent, Path(name)):
-            if one.is_dir() and not one.is_symlink():
+        # What it lies in is somebody else's: a file that came at the last moment is no reason.
+        for one in (Path(name).parent, Path(name)):
+            if one.is_relative_to(path) and one.is_dir() and not one.is_symlink():
                 one.chmod(0o700)
         if Path(name).is_dir() and not Path(name).is_symlink():
             shutil.rmtree(name)
@@ -134,7 +136,7 @@ def shared_place(
     What killed processes of this user left there under the same prefix goes first: nobody holds
     their lock. Others may pass through the directory and see nothing in it.
     """
-    for path in parent.glob(f"{prefix}*"):
+    for path in (*parent.glob(f"{prefix}*"), *parent.glob(f"{_MAKING}{prefix}*")):
         _remove_left_over(path, remove)
     with own_place(parent, prefix, what="a directory", mode=0o711, remove=remove) as made:
         yield made
@@ -166,13 +168,16 @@ def own_place(
 
 
 def _remove_left_over(path: Path, remove: Callable[[Path], None]) -> None:
-    # Without the file it is being removed at this moment.
-    if path.is_symlink() or not (path / ALIVE).exists():
-        return
     try:
-        if path.stat().st_uid == os.geteuid():
-            with lock(path / ALIVE, what="cleaning up"):
-                remove(path)
+        if path.is_symlink() or path.lstat().st_uid != os.geteuid():
+            return
+        # Without the file, or under its first name, it is being made or removed at this moment,
+        # unless whoever did so was killed.
+        is_whole = (path / ALIVE).exists() and not path.name.startswith(_MAKING)
+        if not is_whole and time.time() - path.lstat().st_mtime < _LONG_AGO_S:
+            return
+        with lock(path / ALIVE, what="cleaning up"):
+            remove(path)
     except (Held, FileNotFoundError):
         return  # it is alive, or somebody else removes it
 

@@ -98,9 +98,9 @@ class Monitor:
         except (QMPError, EOFError, OSError, LateError) as error:
             raise self._is_gone("take a file") from error
 
-    def screendump(self, path: Path, *, deadline_s: float = COMMAND_S) -> None:
-        """Let QEMU write what its screen shows as PNG, with the rights that QEMU has."""
-        self.execute("screendump", filename=str(path), format="png", deadline_s=deadline_s)
+    def screendump(self, path: Path, *, kind: str = "png", deadline_s: float = COMMAND_S) -> None:
+        """Let QEMU write what its screen shows as PNG or PPM, with the rights that QEMU has."""
+        self.execute("screendump", filename=str(path), format=kind, deadline_s=deadline_s)
 
     def is_gone(self) -> bool:
         """Tell whether QEMU closed the connection, after its last event was handed on."""

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import Held, flush, lock, no_space, write_text
+from pipeline.ports.files import Held, flush, no_space, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Missing
 from pipeline.ports.userns import remove_tree
 from pipeline.stages.disking.boot_files import BootRecord, boot_files, can_boot
+from pipeline.stages.disking.copying import copy_disk
 from pipeline.stages.disking.deployment import (
     Deployment,
     Remote,
@@ -32,6 +33,7 @@ from pipeline.stages.disking.deployment import (
     settings,
 )
 from pipeline.stages.disking.growing import Grown, Predecessor, grow, is_whole, predecessor
+from pipeline.stages.disking.locks import ground, making
 from pipeline.stages.disking.silent import silent_units
 from pipeline.words.disk_change import Unfit
 from pipeline.words.errors import Ending, Interrupted
@@ -46,10 +48,9 @@ DISK_VERSION = 3
 """To be raised when a change here makes other disks of the same commit."""
 LABEL = "ostci"
 _UUID = "6f737463-6900-4000-8000-000000000001"
-_WAIT_S = 900.0
-_GROUND = ".ground.lock"
-"""Shared by all who grow a disk on another; who takes a disk away that may be such has it alone."""
-_HALF_MADE = re.compile(r"\.([0-9a-f]{64}-[0-9a-f]{16})\.(?:making|growing|boot\.json\..+)")
+_HALF_MADE = re.compile(
+    r"\.([0-9a-f]{64}-[0-9a-f]{16})(?:\.boot)?\.(?:making|growing|copying\..+|json\..+)"
+)
 """What has another name than a disk until it is one; it is somebody's who has the disk's lock."""
 
 
@@ -67,12 +68,19 @@ class DiskRequest:
 
 
 def make_disk(
-    request: DiskRequest, *, repo: Path, disks: Path, log: Log, full: bool = False
+    request: DiskRequest,
+    *,
+    repo: Path,
+    disks: Path,
+    log: Log,
+    full: bool = False,
+    beside: Path | None = None,
 ) -> Disk:
     """Make the disk of a commit, or find the one that is there.
 
-    It is a layer on another commit's disk where there is one with the same settings, and made
-    anew in full where not or where ``full`` asks for it; what is in it is the same.
+    It is copied where it lies in ``beside``, another's disks on this machine; a layer on another
+    commit's disk where there is one with the same settings; and made anew in full where not or
+    where ``full`` asks for it. What is in it is the same.
     """
     spec = _spec(request)
     name = f"{request.commit}-{spec}"
@@ -87,20 +95,13 @@ def make_disk(
     if _is_there(path, full=full):
         return found
     disks.mkdir(parents=True, exist_ok=True)
-    with lock(disks / f".{name}.lock", what=f"disk of {request.ref}", wait_s=_WAIT_S):
+    with making(path, what=f"disk of {request.ref}"):
         if not _is_there(path, full=full):
             for left in half_made(disks):
                 remove_half_made(left)
             _forget(path)
-            making = disks / f".{name}.making"
-            remove_tree(making)
-            making.mkdir()
-            try:
-                with no_space(path):
-                    if full or not _grow(request, spec, path, repo=repo, log=log):
-                        _make(request, making, path, repo=repo, log=log)
-            finally:
-                remove_tree(making)
+            if full or not (_copy(path, beside, log) or _grow(request, spec, path, repo, log)):
+                _make(request, path, repo=repo, log=log)
     return found
 
 
@@ -116,7 +117,7 @@ def remove_half_made(path: Path) -> None:
     found = _HALF_MADE.fullmatch(path.name)
     assert found is not None, path
     try:
-        with lock(path.with_name(f".{found[1]}.lock"), what="cleaning up"):
+        with making(path.with_name(f"{found[1]}.qcow2"), what="cleaning up", wait_s=0.0):
             remove_tree(path)
     except Held:
         return  # it is being made
@@ -133,21 +134,29 @@ def _forget(path: Path) -> None:
     """
     gone = [other for other in path.parent.glob("*.qcow2") if path in (other, *image.below(other))]
     if gone:
-        with lock(path.parent / _GROUND, what=f"disk {path.name}", wait_s=_WAIT_S):
+        with ground(path.parent, what=f"disk {path.name}", shared=False):
             for other in path.parent.glob("*.qcow2"):
                 if path in image.below(other):
                     other.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
 
-def _grow(request: DiskRequest, spec: str, path: Path, *, repo: Path, log: Log) -> bool:
+def _copy(path: Path, beside: Path | None, log: Log) -> bool:
+    """Copy the disk from where another user has made it; tells whether it is here."""
+    if beside is None or not copy_disk(path, beside):
+        return False
+    log.fact(f"the disk is copied from {beside}")
+    return True
+
+
+def _grow(request: DiskRequest, spec: str, path: Path, repo: Path, log: Log) -> bool:
     """Make the disk as a layer on another commit's; tells whether that went."""
     layer = path.with_name(f".{path.stem}.growing")
     layer.unlink(missing_ok=True)
     of = Repo(repo, log=log)
     try:
         # Whoever takes away what this stands on waits until it can be seen, and takes it, too.
-        with lock(path.with_name(_GROUND), what="growing", wait_s=_WAIT_S, shared=True):
+        with ground(path.parent, what="growing", shared=True):
             old = predecessor(path.parent, spec, request.commit, repo=of)
             with log.step("grow"):
                 grown = grow(_deployment(request), old, layer, repo=of, log=log)
@@ -229,25 +238,34 @@ def _deployment(request: DiskRequest) -> Deployment:
     )
 
 
-def _make(request: DiskRequest, making: Path, path: Path, *, repo: Path, log: Log) -> None:
-    what = _deployment(request)
-    sysroot = making / "sysroot"
+def _make(request: DiskRequest, path: Path, *, repo: Path, log: Log) -> None:
+    room = path.with_name(f".{path.stem}.making")
+    remove_tree(room)
+    room.mkdir()
+    try:
+        with no_space(path):
+            _make_in(room, _deployment(request), request.target.disk_size, path, repo, log)
+    finally:
+        remove_tree(room)
+
+
+def _make_in(room: Path, what: Deployment, size: int, path: Path, repo: Path, log: Log) -> None:
+    sysroot = room / "sysroot"
     sysroot.mkdir()
     with log.step("deploy"):
         root = deploy(what, sysroot, repo=repo, log=log)
         silent = silent_units(root)
         furnish(root, what)
     with log.step("file system"):
-        raw = making / "raw"
-        size = request.target.disk_size
+        raw = room / "raw"
         image.make_ext4(sysroot, raw, size=size, label=LABEL, uuid=_UUID, log=log)
     with log.step("qcow2"):
-        image.to_qcow2(raw, making / "disk.qcow2", log=log)
+        image.to_qcow2(raw, room / "disk.qcow2", log=log)
         raw.unlink()
     _copy_boot_files(sysroot, path, silent)
-    flush(making / "disk.qcow2")
-    (making / "disk.qcow2").chmod(0o444)
-    (making / "disk.qcow2").rename(path)
+    flush(room / "disk.qcow2")
+    (room / "disk.qcow2").chmod(0o444)
+    (room / "disk.qcow2").rename(path)
 
 
 def _copy_boot_files(sysroot: Path, disk: Path, silent: tuple[str, ...]) -> None:

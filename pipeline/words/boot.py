@@ -224,7 +224,8 @@ class BootWatch:
             if self._reached is None:
                 self._reached = self._own(now)
             is_settled = self._own(now) - self._reached >= self.expected.settle_s
-            if is_settled or self._is_ripe(now):
+            may_be_explained = self._held is not None and self._held[1].by_signal
+            if (is_settled and not may_be_explained) or self._is_ripe(now):
                 self._pass_or_fail(now)
         elif self._is_ripe(now):
             self._pass_or_fail(now)
@@ -305,7 +306,7 @@ class BootWatch:
         self.symptoms.append(symptom)
         if symptom.weight == FINAL:
             return
-        if self._held is None or symptom.weight < self._held[1].weight:
+        if self._held is None or symptom.explains(self._held[1]):
             self._held = (self._own(now), symptom)
 
     def _flood(self, what: str, size: int, now: float) -> None:

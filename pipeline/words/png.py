@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""PNG as QEMU writes it, to pixels and back: eight bits a channel, RGB or RGBA, not interlaced.
+"""PNG to pixels and back: eight bits a channel, RGB or RGBA, not interlaced; and QEMU's own PPM.
 
 QEMU writes the file, but a guest chooses its size and its pixels: all is bounded before it is
-unpacked. Format: https://www.w3.org/TR/png-3/
+unpacked. Formats: https://www.w3.org/TR/png-3/ and https://netpbm.sourceforge.net/doc/ppm.html
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {2: 3, 6: 4}
 _HEADER = struct.Struct(">IIBBBBB")
 _LOW, _HIGH = 0x7F, 0x80
+_PPM = re.compile(rb"P6\n(\d{1,5}) (\d{1,5})\n255\n")
+"""As QEMU writes it: no comments."""
 
 
 class NotAPicture(ValueError):
-    """The bytes are no PNG of the kind that is read here; the text says why."""
+    """The bytes are no picture of the kind that is read here; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +62,25 @@ def read_png(data: bytes) -> Picture:
     return Picture(width=width, height=height, pixels=pixels)
 
 
-def write_png(picture: Picture) -> bytes:
-    """Write a picture."""
+def read_ppm(data: bytes) -> Picture:
+    """Read a picture as QEMU writes it where it is to be quick; raises NotAPicture."""
+    header = _PPM.match(data)
+    if header is None:
+        raise NotAPicture("it does not begin as a PPM")
+    width, height = map(int, header.groups())
+    if not 0 < width * height <= MOST_PIXELS:
+        raise NotAPicture(f"{width} by {height} pixels")
+    found, wanted = len(data) - header.end(), width * height * 3
+    if found != wanted:
+        raise NotAPicture(f"it has {found} bytes of pixels instead of {wanted}")
+    return Picture(width=width, height=height, pixels=data[header.end() :])
+
+
+def write_png(picture: Picture, *, level: int = 6) -> bytes:
+    """Write a picture; ``level`` is that of zlib."""
     header = _HEADER.pack(picture.width, picture.height, 8, 2, 0, 0, 0)
     rows = b"".join(b"\0" + picture.row(number) for number in range(picture.height))
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 6)), (b"IEND", b""))
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, level)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in parts)
 
 

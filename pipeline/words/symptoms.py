@@ -63,6 +63,14 @@ class Symptom:
     message: str
     weight: int
     name: str = ""
+    by_signal: bool = False
+    """A signal killed the unit's program: the kernel mostly says why, and may be heard later."""
+
+    def explains(self, other: "Symptom") -> bool:
+        """Tell whether this is why the other came about."""
+        if self.weight != other.weight:
+            return self.weight < other.weight
+        return other.by_signal and self.cause in (Cause.CORE_DUMP, Cause.OOM_KILL)
 
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_=>78])")
@@ -197,11 +205,12 @@ def _of_message_id(entry: Entry, forbidden: Mapping[str, str]) -> Symptom | None
         cause = Cause.START_TIMEOUT if result == "timeout" else Cause.FAILED_UNIT
         message = f"{name}: {entry.message}"
         return Symptom(cause=cause, message=message, weight=BLEMISH, name=name)
-    if name in {"emergency.target", "emergency.service"} and by_id == journal.UNIT_STARTED:
+    if name in _EMERGENCIES and by_id == journal.UNIT_STARTED:
         return Symptom(cause=Cause.EMERGENCY, message=entry.message, weight=FINAL, name=name)
     return None
 
 
+_EMERGENCIES = {"emergency.target", "emergency.service", "rescue.target"}
 _RESULTS = {
     "core-dump": Cause.CORE_DUMP,
     "oom-kill": Cause.OOM_KILL,
@@ -213,4 +222,7 @@ def _of_failed_unit(entry: Entry) -> Symptom:
     result = entry.get("UNIT_RESULT")
     cause = _RESULTS.get(result, Cause.FAILED_UNIT)
     message = entry.message or f"{entry.unit} failed ({result})"
-    return Symptom(cause=cause, message=message, weight=BLEMISH, name=entry.unit)
+    by_signal = result == "signal"
+    return Symptom(
+        cause=cause, message=message, weight=BLEMISH, name=entry.unit, by_signal=by_signal
+    )

@@ -259,10 +259,10 @@ def test_an_interruption_stops_all_at_once(yard: Yard) -> None:
                 lines.append(path.read_bytes())
             except (FileNotFoundError, ProcessLookupError):
                 continue
-        return f"sleep\0{marker}".encode() in b" ".join(lines)
+        return f"sleep\0{marker}\0".encode() in b" ".join(lines)
 
     def stop() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not is_running() and time.monotonic() < until:
             time.sleep(0.05)
         stopped.append(time.monotonic())
@@ -274,7 +274,7 @@ def test_an_interruption_stops_all_at_once(yard: Yard) -> None:
     with pytest.raises(Interrupted):
         yard.build(components)
     thread.join()
-    assert time.monotonic() - stopped[0] < 5
+    assert time.monotonic() - stopped[0] < 60
     assert not is_running()
     assert not list(yard.workdir.tmp.glob("build-*"))
 

@@ -97,7 +97,7 @@ def test_what_goes_on_in_a_run_of_which_another_part_has_failed_is_cancelled(che
     cheap.ostci("test", TREE, "smoke", "--run", version, code=2)
     assert cheap.record(version)["ending"] == "bad-input"
     cheap.ostci("cancel", version, "--by", "alice")
-    assert cheap.end_of(building) == 130
+    cheap.end_cancelled(building)
     record = cheap.record(version)
     assert (record["ending"], record["message"]) == ("interrupted", "cancelled by alice")
     said = cheap.ostci("cancel", version, code=2)
@@ -121,7 +121,7 @@ def test_two_that_cancel_at_once_kill_who_holds_the_run_and_nobody_else(cheap: C
     with hold(cheap, version, "shared") as holder, child(_OPEN, str(run.lock)) as opener:
         cancels = [cheap.start("cancel", version, "--by", name) for name in ("alice", "bob")]
         assert sorted(cheap.end_of(one) for one in cancels) == [0, 2]
-        assert holder.wait(5) == -9
+        assert holder.wait(60) == -9
         assert opener.poll() is None, "it held nothing"
     note = read_cancel(run)
     assert note is not None and cheap.record(version)["message"] == f"cancelled by {note.by}"
@@ -133,7 +133,7 @@ def test_a_push_ends_with_its_run_that_is_cancelled(cheap: Cheap) -> None:
     version = cheap.wait_for_run()
     cheap.wait_for(version, "slow: compile")
     cheap.ostci("cancel", version, "--by", "bob")
-    assert cheap.end_of(running) == 130
+    cheap.end_cancelled(running)
     found = cheap.house().ledger.pushes.get(push)
     assert (found.state, found.message) == (PushState.DONE, "cancelled by bob")
     cheap.ostci("run", "--push", str(push), code=130)
@@ -161,7 +161,7 @@ def test_who_holds_a_run_is_named_and_not_who_waits_or_holds_another(cheap: Chea
         hold(cheap, ten, "shared"),
         child(*waiter, waits=True),
     ):
-        until = time.monotonic() + 30.0
+        until = time.monotonic() + 300.0
         while len(presence.look(house.workdir.tmp).here) < 3:
             assert time.monotonic() < until, "nobody waits"
             time.sleep(0.05)

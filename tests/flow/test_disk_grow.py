@@ -173,7 +173,7 @@ def test_what_a_disk_grows_on_is_not_made_anew_meanwhile(
         made = Path(
             make_disk(request_of(third), repo=repo.path, disks=maker.disks, log=maker.log).path
         )
-    other.join(60.0)
+    other.join(600.0)
     assert image.below(ground) == ()
     # It went with what it stood on, or it would stand on another file of that name.
     assert not made.exists()
@@ -314,7 +314,7 @@ def test_a_kill_at_any_instant_leaves_nothing_that_is_taken_for_a_disk(
     chance = random.Random(1)
     first, alone, *others = commits(tree, repo, 7)
     ground = maker(first)
-    code, longest = grow_and_kill(maker, alone, after_s=60.0)
+    code, longest = grow_and_kill(maker, alone, after_s=600.0)
     assert code == 0
     assert image.below(ground.with_name(ground.name.replace(first, alone))) == (ground,)
     kills = 0

@@ -33,12 +33,16 @@ def campaign(root: Path, *, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     shop = Shop(root, manifest())
     shop.ship("20261124.0", "zero")
-    longest = ship_and_kill(shop, "20261124.1", after_s=60.0)
+    longest = ship_and_kill(shop, "20261124.1", after_s=600.0)
     finished = 0
     for number in range(2, kills + 2):
         run = f"20261124.{number}"
         ship_and_kill(shop, run, after_s=chance.uniform(0.0, longest))
-        finished += check_after_kill(shop, run, f"seed {seed}, kill {number}")
+        came = check_after_kill(shop, run, f"seed {seed}, kill {number}")
+        finished += came
+        if not came:
+            # The machine may be slower by now: later kills come later.
+            longest *= 1.15
     assert finished > 0, "no kill came after the decision"
 
 
@@ -78,7 +82,7 @@ def test_nothing_is_left_running_after_a_kill(tmp_path: Path) -> None:
     shop = Shop(tmp_path / "work", manifest())
     shop.ship("20261124.0", "zero")
     ship_and_kill(shop, "20261124.1", after_s=0.1)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while (left := _with_argument(str(shop.root))) and time.monotonic() < until:
         time.sleep(0.02)  # the kernel kills them, but not within the call
     assert left == []

@@ -16,7 +16,7 @@ from pipeline.words.push import NewPush, Push, PushState
 from pipeline.words.run import RunEnding, place_of
 from tests.repos import wait_until
 from tests.town import Town
-from tests.work import started
+from tests.work import files_below, started
 
 
 @pytest.fixture
@@ -253,24 +253,33 @@ def test_what_was_superseded_comes_along(town: Town) -> None:
     assert len(house.workdir.versions()) == 2
 
 
+def named(place: Path, name: str) -> list[Path]:
+    """List the JSON files of a name below a directory."""
+    return [path for path in files_below(place) if path.name == f"{name}.json"]
+
+
 @pytest.mark.parametrize("when", ["snapshot", "resolve", "run"])
 def test_a_killed_resolve_is_taken_up_again_and_has_one_run(town: Town, when: str) -> None:
-    first, second = push(town, "zlib"), push(town, "png")
-    known = len(town.house().workdir.versions())
     place = town.root / "work" / "runs"
-    with started([town.argv("resolve", "--push", str(first.id))]) as (child,):
-        wait_until(
-            lambda: len(list(place.rglob(f"{when}.json"))) > known or child.poll() is not None
-        )
-    assert child.returncode == -signal.SIGKILL, "it had ended before the kill"
+
+    def kill_one(number: int) -> Push | None:
+        """Kill the resolve of a push, unless it had ended: this process has waited too long."""
+        made, before = push(town, "zlib", f"{number}"), len(named(place, when))
+        with started([town.argv("resolve", "--push", str(made.id))]) as (child,):
+            wait_until(lambda: len(named(place, when)) > before or child.poll() is not None)
+        return made if child.returncode == -signal.SIGKILL else None
+
+    first = next((one for one in map(kill_one, range(20)) if one is not None), None)
+    assert first is not None, "all had ended before the kill"
+    second = push(town, "png")
     told = town.json("resolve", "--push", str(second.id))
-    one, two = town.pushes()
+    *_, one, two = town.pushes()
     assert one.run and two.run and two.run == told["run"]
     assert place_of(one.run) < place_of(two.run)
     assert moved(town, one.run, two.run) == {"png"}
     assert town.pins(one.run)["zlib"] == first.after
     records = [run for run in place.rglob("run.json") if (run.parent / "snapshot.json").is_file()]
-    assert len(records) == known + 2, "no push has two runs"
+    assert len(records) == 1 + len(town.pushes()), "no push has two runs"
     assert town.json("resolve", "--push", str(first.id))["run"] == one.run
 
 

@@ -2,11 +2,16 @@
 """``ostci init`` with a sample: what the help and README say first has to work from a clone."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli.chain import base_request
+from pipeline.cli.house import House
 from pipeline.cli.main import run
+from pipeline.ports.log import Log
+from tests.machines import sample, sample_request
 from tests.work import DEBIAN, TINY
 
 
@@ -25,6 +30,11 @@ def test_a_sample_gets_repositories_that_can_be_pushed_to(
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
         assert done.stdout == "Initial version\n"
     assert run(["-C", str(work), "check"]) == 0
+    # Tests that import the base by themselves take the one that runs have.
+    request = base_request(House(work, log=Log()))
+    ours = sample_request(sample(manifest.stem))
+    assert set(request.variants) == set(ours.variants)
+    assert replace(ours, variants=request.variants) == request
 
 
 def test_what_is_there_already_is_left_alone(

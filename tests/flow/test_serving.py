@@ -69,7 +69,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Ask once, over a connection of its own."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", parts.path, headers=named)
@@ -299,7 +299,7 @@ def test_a_client_that_stays_connected_does_not_keep_the_server_from_ending(
     with static_http.serving(
         "127.0.0.1:0", Site(mounts={"files": Mount(root=tmp_path)}), log=log
     ) as url:
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
         connection.request("GET", "/files/file")
         assert connection.getresponse().read() == b"x"
     connection.close()
@@ -307,7 +307,7 @@ def test_a_client_that_stays_connected_does_not_keep_the_server_from_ending(
 
 def test_summary_and_signature_of_one_connection_belong_together(served: Served) -> None:
     parts = urlsplit(served.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     connection.request("GET", "/repo/summary.sig")
     connection.getresponse().read()
     before = (served.shop.archive.path / "summary").read_bytes()
@@ -340,5 +340,5 @@ def test_the_command_serves_until_it_is_stopped_and_leaves_nothing(tmp_path: Pat
         url = first.split()[3]
         assert get(f"{url}/repo/refs/heads/{REF}")[2].decode().strip() == commits[RUNTIME]
         os.kill(child.pid, signal.SIGINT)
-        assert child.wait(10) == 130
+        assert child.wait(60) == 130
         assert child.stderr.read().decode().endswith("stopped; nothing is left running\n")

@@ -3,7 +3,8 @@
 
 Beside it lies ``calls``, a line for each command that was given. A file ``exit-VERB`` or
 ``exit-VERB-NAME`` holds exit codes, one a line: each command takes the first; ``hang`` is one
-that never ends, ``silent`` one that ends as a real one does when it is asked to. With a file
+that never ends, ``silent`` one that ends as a real one does when it is asked to, ``held-3`` one
+that ends with 3 when there is a file ``go``. With a file
 ``keep-all`` there is nothing to build. What a real command would leave in the run's directory and
 in the ledger is left.
 """
@@ -27,6 +28,9 @@ def main() -> int:
     assert sys.argv[1] == "-C"
     workdir, verb, words = Workdir(Path(sys.argv[2])), sys.argv[3], sys.argv[4:]
     name = words[0] if words and not words[0].startswith("--") else ""
+    # What the real one takes to start is no silence of the command's.
+    sys.stderr.write("ostci: begun\n")
+    sys.stderr.flush()
     write_call(" ".join([verb, *words]))
     code = next_code(f"exit-{verb}-{name}") or next_code(f"exit-{verb}") or "0"
     if code in ("hang", "silent"):
@@ -34,6 +38,11 @@ def main() -> int:
         write_call(f"hangs {verb}")
         while True:
             signal.pause()
+    if code.startswith("held-"):
+        write_call(f"hangs {verb}")
+        while not (HERE / "go").exists():
+            time.sleep(0.05)
+        code = code.removeprefix("held-")
     DO.get(verb, nothing)(workdir, words, int(code))
     if code != "0":
         sys.stderr.write(f"ostci: failed: {verb} was told to end with {code}\n")

@@ -162,8 +162,11 @@ def test_tries_and_pushes_come_before_what_is_scheduled_and_all_have_their_turn(
     first = up.push("init")
     up.wait(lambda: up.calls()[-1] == "hangs build", "the only slot is taken")
 
+    component = next(one for one in up.get("builders")["builders"] if one["name"] == "component")
+
     def asked_for(number: int) -> bool:
-        query = "buildrequests?complete=false&claimed=false"
+        # That of a run waits, too, for a moment.
+        query = f"buildrequests?complete=false&claimed=false&builderid={component['builderid']}"
         return len(up.get(query)["buildrequests"]) == number
 
     others = []

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is old goes from Buildbot's database, with all that hangs on it, and nothing else does."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from buildbot.db.model import Model
-from sqlalchemy import Engine, create_engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select, update
 
 from pipeline.master.old_rows import OldRows, in_batches
 from pipeline.words.push import PushState
@@ -43,13 +44,15 @@ class Filled:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.rows = OldRows(Model)
+        self._at_once: Connection | None = None
         self.add("masters", id=1, name="m", name_hash="m", active=1, last_active=NOW)
         for builder, name in ((1, "run"), (2, "component/zlib")):
             self.add("builders", id=builder, name=name, name_hash=name)
 
     def add(self, table: str, **values: object) -> int:
         """Add a row; tells its id."""
-        with self.engine.begin() as connection:
+        with contextlib.ExitStack() as stack:
+            connection = self._at_once or stack.enter_context(self.engine.begin())
             done = connection.execute(insert(getattr(Model, table)).values(values))
             assert done.inserted_primary_key is not None
             return int(done.inserted_primary_key[0]) if done.inserted_primary_key else 0
@@ -64,6 +67,13 @@ class Filled:
         """Do something in a transaction."""
         with self.engine.begin() as connection:
             return what(connection, *args, **given)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Add all rows within in one transaction."""
+        with self.engine.begin() as self._at_once:
+            yield
+        self._at_once = None
 
     def push(self, number: int, when: int) -> None:
         """Let a push go its way."""
@@ -136,8 +146,9 @@ class Filled:
 def filled(engine: Engine) -> Filled:
     """Forty pushes: thirty of two years ago, ten of today."""
     made = Filled(engine)
-    for number in range(1, 41):
-        made.push(number, NOW - 730 * DAY_S if number <= 30 else NOW)
+    with made.at_once():
+        for number in range(1, 41):
+            made.push(number, NOW - 730 * DAY_S if number <= 30 else NOW)
     return made
 
 

@@ -47,7 +47,7 @@ def test_what_died_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_the_base_is_looked_at_as_often_as_the_settings_say(tmp_path: Path) -> None:
     with FakeUp(tmp_path, poll=1, **{"base-poll": 1}) as up:
-        up.wait(lambda: up.calls().count("watch --once --json") >= 3, "it was looked at")
+        up.wait(lambda: up.looks() >= 3, "it was looked at")
 
 
 def told(up: FakeUp) -> str:

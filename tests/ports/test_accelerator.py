@@ -37,7 +37,7 @@ def test_a_probe_that_takes_too_long_is_stopped(log: Log) -> None:
     started = time.monotonic()
     found = accelerator.probe(Kind.TCG, deadline_s=0.05, log=log)
     assert found.error == "a machine did not boot within 0.05 s"
-    assert time.monotonic() - started < 10.0
+    assert time.monotonic() - started < 60.0
 
 
 @pytest.mark.vm
@@ -90,13 +90,13 @@ def test_kvm_is_believed_only_if_a_machine_boots(log: Log) -> None:
 
 @pytest.mark.vm
 def test_a_stock_kernel_shows_that_it_came_up(log: Log) -> None:
-    found = accelerator.probe_kernel(Kind.TCG, bare.kernel(), 90.0, log=log)
+    found = accelerator.probe_kernel(Kind.TCG, bare.kernel(), bare.DEADLINE_S, log=log)
     assert found.error == ""
 
 
 @pytest.mark.vm
 def test_a_file_that_is_no_kernel_does_not_boot(log: Log) -> None:
-    found = accelerator.probe_kernel(Kind.TCG, b"no kernel" * 1000, 10.0, log=log)
+    found = accelerator.probe_kernel(Kind.TCG, b"no kernel" * 1000, 120.0, log=log)
     assert found.error.startswith("a machine does not boot (")
 
 

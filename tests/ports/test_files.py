@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.ports.files import shared_place
+import pytest
+
+from pipeline.ports.files import remove_tree, shared_place
 
 HOLD = """
 import sys, time
@@ -53,3 +55,37 @@ def test_a_directory_that_is_being_made_or_of_another_prefix_is_left_alone(tmp_p
     with shared_place(tmp_path, "it-"):
         assert {"it-young", "that", "it-link"} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "that").is_dir()
+
+
+def test_what_was_killed_while_it_was_made_or_removed_goes_when_it_is_old(tmp_path: Path) -> None:
+    names = ("it-empty", "it-half", ".new-it-made", ".new-it-locked", ".new-that")
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / "it-half" / "socket").touch()
+    (tmp_path / ".new-it-locked" / "alive").touch()
+    with shared_place(tmp_path, "it-") as place:
+        assert {path.name for path in tmp_path.iterdir()} == {*names, place.name}
+    for name in names:
+        os.utime(tmp_path / name, (1, 1))
+    with shared_place(tmp_path, "it-") as place:
+        assert {path.name for path in tmp_path.iterdir()} == {".new-that", place.name}
+
+
+def test_a_file_that_comes_while_a_directory_is_removed_changes_nothing_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "outside"
+    inside = outside / "inside"
+    inside.mkdir(parents=True)
+    outside.chmod(0o755)
+    rmdir = os.rmdir
+
+    def late(path: str, **given: int) -> None:
+        monkeypatch.undo()
+        (inside / "late").touch()
+        rmdir(path, **given)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    remove_tree(inside)
+    assert not inside.exists()
+    assert outside.stat().st_mode & 0o777 == 0o755

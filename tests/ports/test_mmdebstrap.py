@@ -72,9 +72,9 @@ def test_a_newer_package_gives_other_versions_and_another_state(
     apt: PrivateApt, tmp_path: Path
 ) -> None:
     before = apt.state()
-    make_archive(tmp_path / "archive", library="3-1")
+    make_archive(tmp_path / "archive", library="3-10")
     apt.update(max_age_s=0)
-    assert apt.versions("exact", ["library"]) == {"library": "3-1"}
+    assert apt.versions("exact", ["library"]) == {"library": "3-10"}
     assert apt.state() != before
 
 

@@ -48,9 +48,9 @@ def test_a_deadline_ends_a_program_and_all_that_it_started(tmp_path: Path) -> No
     pid = tmp_path / "pid"
     script = f"setsid sh -c 'echo $$ > {pid}; exec sleep 60' & sleep 60"
     started = time.monotonic()
-    with pytest.raises(process.CommandError, match="did not end within 1 s"):
-        process.run(["sh", "-c", script], log=Log(), deadline_s=1.0)
-    assert time.monotonic() - started < 10
+    with pytest.raises(process.CommandError, match="did not end within 4 s"):
+        process.run(["sh", "-c", script], log=Log(), deadline_s=4.0)
+    assert time.monotonic() - started < 50
     assert not is_running(int(pid.read_text()))
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,9 +21,9 @@ from pipeline.words.errors import Failed, Trouble
 from pipeline.words.manifest import Limits
 
 MIB = 1024**2
-LIMITS = Limits(time_s=20, memory=256 * MIB, processes=100, output=32 * MIB)
-AFTER_S = 5.0
-"""A limit must have stopped everything within this time."""
+LIMITS = Limits(time_s=200, memory=256 * MIB, processes=100, output=32 * MIB)
+AFTER_S = 50.0
+"""A limit must have stopped everything within this time: what it stops would take a minute."""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -165,10 +166,11 @@ def test_a_socket_of_the_host_cannot_be_reached(shell: Shell) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind("\0ostci-test-abstract")
+        name = f"ostci-test-{os.getpid()}"
+        listening.bind(f"\0{name}")
         listening.listen()
         # Names of this kind lie in the network's namespace, not in the file system.
-        assert "ostci-test-abstract" not in shell("cat /proc/net/unix")
+        assert name not in shell("cat /proc/net/unix")
 
 
 def test_host_processes_are_not_seen(shell: Shell) -> None:
@@ -215,7 +217,7 @@ def test_a_limit_stops_everything_and_is_named(
         shell(f": {marker}; cd /room; {script}", limits=limits, ok=())
     assert caught.value.what == f"the build {reason}"
     assert time.monotonic() - started < AFTER_S + (limits.time_s if "waits" in name else 0)
-    assert processes_with(marker) == []
+    assert processes_with(f"{marker};") == []
     repo.fsck()
     trees.remove(room, log=log)
     assert not room.exists()
@@ -234,7 +236,7 @@ def test_a_daemon_that_was_left_behind_is_dead(shell: Shell) -> None:
     out = shell(f"setsid sh -c 'exec >/room/open; sleep {marker}' & echo done")
     assert out == "done"
     assert time.monotonic() - started < AFTER_S
-    assert processes_with(f"sleep {marker}") == []
+    assert processes_with(f"sleep {marker} ") == []
 
 
 def test_a_daemon_that_holds_the_output_open_is_not_waited_for(shell: Shell) -> None:
@@ -251,21 +253,23 @@ def test_nothing_outlives_a_killed_pipeline(tree: Path) -> None:
         f"sandbox.run(sandbox.Walls(root=Path({str(tree)!r})), ['sleep', '{marker}'], log=Log())"
     )
     driver = subprocess.Popen([sys.executable, "-c", script])
-    until = time.monotonic() + 10
-    while not processes_with(f"sleep {marker}") and time.monotonic() < until:
+    until = time.monotonic() + 300
+    while not processes_with(f"sleep {marker} ") and time.monotonic() < until:
         time.sleep(0.02)
-    assert processes_with(f"sleep {marker}")
+    assert processes_with(f"sleep {marker} ")
     driver.kill()
     driver.wait()
     until = time.monotonic() + AFTER_S
-    while processes_with(marker) and time.monotonic() < until:
+    while processes_with(f"sleep {marker} ") and time.monotonic() < until:
         time.sleep(0.02)
-    assert processes_with(marker) == []
+    assert processes_with(f"sleep {marker} ") == []
 
 
 def test_no_control_group_is_left(shell: Shell) -> None:
     shell("true")
-    assert not list(Path("/sys/fs/cgroup").rglob(f"ostci-{os.getpid()}-*"))
+    # Others come and go meanwhile.
+    groups = [name for _, names, _ in os.walk("/sys/fs/cgroup") for name in names]
+    assert not [name for name in groups if name.startswith(f"ostci-{os.getpid()}-")]
 
 
 def test_a_failing_program_is_told_with_its_last_lines(shell: Shell) -> None:
@@ -399,8 +403,7 @@ def test_limits_hold_over_a_tree_too(tree: Path, tmp_path: Path, log: Log) -> No
 @as_root
 def test_an_ordinary_user_gets_the_same_walls() -> None:
     """Runs this file's own tests again as nobody in particular."""
-    user, place = 54321, Path(f"/tmp/ostci-user-{os.getpid()}")
-    place.mkdir()
+    user, place = 54321, Path(tempfile.mkdtemp(prefix="ostci-user-", dir="/tmp"))
     os.chown(place, user, user)
     tests = "tree_is_all or limit_stops or land_in_the_upper or opened_files or daemon or network"
     argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", sys.executable]
@@ -410,7 +413,7 @@ def test_an_ordinary_user_gets_the_same_walls() -> None:
         argv.append(f"--basetemp={place}/t")
         top = Path(__file__).parents[2]
         done = subprocess.run(
-            argv, cwd=top, env=env, capture_output=True, text=True, timeout=180, check=False
+            argv, cwd=top, env=env, capture_output=True, text=True, timeout=1800, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
     finally:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
@@ -25,26 +26,33 @@ KEPT = Path(__file__).resolve().parents[2] / "build" / "false-alarms"
 
 def boots(state: State, count: int) -> Generator[str, None, None]:
     """Boot up to a number of times in all; raises AssertionError at the end for false alarms."""
-    while (number := state.count("boots")) < count:
-        name = "debian" if number % EACH_DEBIAN == EACH_DEBIAN - 1 else "tiny"
-        scratch = Path(tempfile.mkdtemp(prefix="ostci-boot-"))
-        started = time.monotonic()
-        try:
-            ask = spoilt.debian_request if name == "debian" else spoilt.tiny_request
-            request = ask({}, scratch / "evidence", log=Log())
-            result = run_suite(request, cache=scratch / "cache", tmp=scratch / "tmp", log=Log())
-            said = "" if result.verdict is Verdict.PASSED else f"{result.cause}: {result.message}"
-            if said:
-                shutil.copytree(scratch / "evidence", KEPT / str(number + 1), dirs_exist_ok=True)
-        finally:
-            remove_tree(scratch)
-        took = time.monotonic() - started
-        boot_s = result.numbers.get("boot_s", 0.0)
-        entry = {"number": number + 1, "system": name, "said": said}
-        state.add("boots", {**entry, "boot_s": boot_s, "seconds": round(took, 1)})
-        told = said or "passed"
-        yield f"boot {number + 1} of {count}: {name:6} up in {boot_s:.1f} s: {told}"
+    with tempfile.TemporaryDirectory(prefix="ostci-soak-cache-") as cache:
+        while (number := state.count("boots") + 1) <= count:
+            entry = _boot(number, Path(cache))
+            state.add("boots", entry)
+            told = entry["said"] or "passed"
+            up = f"{entry['system']:6} up in {entry['boot_s']:.1f} s"
+            yield f"boot {number} of {count}: {up}, {entry['seconds']:.1f} s in all: {told}"
     wrong = [entry for entry in state.done.get("boots", []) if entry["said"]]
     if wrong:
         lines = [f"{one['number']} ({one['system']}): {one['said']}" for one in wrong]
         raise AssertionError("\n".join([f"false alarms, see {KEPT}:", *lines]))
+
+
+def _boot(number: int, cache: Path) -> dict[str, Any]:
+    """Boot once; what all boots share, our own code compiled, is in ``cache``."""
+    name = "tiny" if number % EACH_DEBIAN else "debian"
+    ask = spoilt.tiny_request if name == "tiny" else spoilt.debian_request
+    scratch = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
+    started = time.monotonic()
+    try:
+        request = ask({}, scratch / "evidence", log=Log())
+        result = run_suite(request, cache=cache, tmp=scratch / "tmp", log=Log())
+        said = "" if result.verdict is Verdict.PASSED else f"{result.cause}: {result.message}"
+        if said:
+            shutil.copytree(scratch / "evidence", KEPT / str(number), dirs_exist_ok=True)
+    finally:
+        remove_tree(scratch)
+    entry = {"number": number, "system": name, "said": said}
+    boot_s, took = result.numbers.get("boot_s", 0.0), time.monotonic() - started
+    return {**entry, "boot_s": boot_s, "seconds": round(took, 1)}

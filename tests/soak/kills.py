@@ -23,7 +23,7 @@ def kill(state: State, count: int) -> Generator[str, None, None]:
         killing.push()
         while (number := state.count("kill")) < count:
             chance = random.Random(number)
-            hit = killing.kill_once(chance.random() * killing.whole_s)
+            hit = killing.kill_once(chance.random())
             state.add("kill", asdict(hit))
             where = hit.stage or "the start"
             yield f"kill {number + 1} of {count}: after {hit.after_s:.1f} s, behind {where}"

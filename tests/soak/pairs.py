@@ -5,7 +5,9 @@ A test that changes its verdict between the two is a bug of ours.
 """
 
 import random
+import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,11 +16,12 @@ from pipeline.ports.checkpoint import Shelf
 from pipeline.ports.files import remove_tree
 from pipeline.ports.log import Log
 from pipeline.stages.test import checkpoints, run_suite
-from pipeline.words.verdict import SuiteResult
+from pipeline.words.verdict import SuiteResult, TestResult, Verdict
 from tests.guests import guest_repo, guest_request
 from tests.soak.state import State
 
 PAIRS = 100
+KEPT = Path(__file__).resolve().parents[2] / "build" / "pairs-that-differ"
 AT_ONCE = 10
 """Tests of one step: they share two boots."""
 _PLACE = "/usr/share/installed-tests"
@@ -68,21 +71,32 @@ def layer(seed: int = 0) -> dict[str, str | None]:
 
 
 def pairs(state: State, count: int) -> Generator[str, None, None]:
-    """Run tests in forks and after boots; raises AssertionError where they come to different."""
+    """Run tests in forks and after boots; raises AssertionError at the end if some differ."""
     count = min(count, PAIRS)
-    if state.count("pairs") >= count:
-        return
     root = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
     try:
         while (number := state.count("pairs")) < count:
+            started = time.monotonic()
             found = pairs_from(number, root, log=Log())
             for one in found:
-                assert one.fork == one.cold, one
                 state.add("pairs", asdict(one))
-            yield f"pair {number + len(found)} of {count}: the same in forks and after boots"
+            differ = [one.test for one in found if one.fork != one.cold]
+            if differ:
+                kept = KEPT / str(number)
+                shutil.copytree(root / "evidence", kept, dirs_exist_ok=True)
+            told = f"DIFFER: {', '.join(differ)}" if differ else "the same in forks and after boots"
+            took = time.monotonic() - started
+            yield f"pair {number + len(found)} of {count}: {told} ({took:.1f} s)"
     finally:
         forget(root)
         remove_tree(root)
+    lines = [
+        f"{one['test']}: fork: {one['fork']}; boot: {one['cold']}"
+        for one in state.done.get("pairs", [])
+        if one["fork"] != one["cold"]
+    ]
+    if lines:
+        raise AssertionError("\n".join([f"pairs that differ, see {KEPT}:", *lines]))
 
 
 def pairs_from(first: int, root: Path, *, log: Log) -> list[Pair]:
@@ -96,14 +110,21 @@ def pairs_from(first: int, root: Path, *, log: Log) -> list[Pair]:
     )
 
     def words(*, forks: bool) -> dict[str, str]:
-        result: SuiteResult = run_suite(
-            replace(request, forks=forks), cache=root / "cache", tmp=root / "tmp", log=log
-        )
-        return {one.name: f"{one.verdict} {one.cause} {one.message}" for one in result.tests}
+        place = "in forks" if forks else "after a boot"
+        asked = replace(request, forks=forks, into=root / "evidence" / place.replace(" ", "-"))
+        result: SuiteResult = run_suite(asked, cache=root / "cache", tmp=root / "tmp", log=log)
+        # What has no result differs from what has one, and from what had none in the other place.
+        none = dict.fromkeys(request.only, f"no result {place}: {result.message}")
+        return none | {one.name: _words(one, place) for one in result.tests}
 
     in_forks, cold = words(forks=True), words(forks=False)
-    assert in_forks.keys() == cold.keys() == set(request.only)
     return [Pair(test=name, fork=in_forks[name], cold=cold[name]) for name in request.only]
+
+
+def _words(one: TestResult, place: str) -> str:
+    """Say what a test came to; our own fault is never the same twice."""
+    where = f" ({place})" if one.verdict is Verdict.TROUBLE else ""
+    return f"{one.verdict} {one.cause} {one.message}{where}"
 
 
 def forget(root: Path) -> None:

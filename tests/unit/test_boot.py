@@ -134,6 +134,12 @@ AT_ONCE: list[tuple[Cause, Sequence[Entry | bytes | str], str]] = [
     ),
     (Cause.EMERGENCY, [started("emergency.target")], "Started emergency.target"),
     (
+        Cause.EMERGENCY,
+        # The start-up may have finished before its shell says so on the console.
+        [started("rescue.target"), FINISHED, b"You are in rescue mode. After logging in, type"],
+        "Started rescue.target",
+    ),
+    (
         Cause.POWERED_OFF,
         [b"reboot: Power down", "powered-off"],
         "the guest powered off before the boot was done; the last it said was: reboot: Power down",
@@ -286,6 +292,41 @@ def test_what_else_the_kernel_log_holds_is_no_failed_unit(entry: Entry) -> None:
 def test_what_a_blemish_leads_to_explains_more_than_itself() -> None:
     lines = [b"BUG: unable to handle page fault", b"Kernel panic - not syncing: Fatal exception"]
     assert watch(*lines).outcome.cause is Cause.PANIC
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (b"[ 9.1] a[7]: segfault at 0 ip 00", Cause.CORE_DUMP),
+        (b"[ 9.1] Out of memory: Killed process 7 (a)", Cause.OOM_KILL),
+    ],
+)
+def test_why_a_signal_killed_a_unit_is_told_also_when_the_kernel_is_heard_later(
+    said: bytes, cause: Cause
+) -> None:
+    killed = unit_failed("a.service", "signal")
+    orders: list[list[Entry | bytes]] = [
+        [killed, *CLEAN, said],
+        [CLEAN[0], killed, *CLEAN[1:], said],
+        [said, killed],
+    ]
+    for events in orders:
+        made = watch(*events)
+        made.tick(2.5)
+        assert made.outcome.cause is cause
+        assert made.outcome.message == said.decode().removeprefix("[ 9.1] ")
+
+
+def test_a_unit_that_a_signal_killed_and_nobody_says_why_has_failed() -> None:
+    made = watch(unit_failed("a.service", "signal"), *CLEAN)
+    assert made.outcome.state is State.PENDING
+    made.tick(2.1)
+    assert made.outcome.cause is Cause.FAILED_UNIT
+
+
+def test_a_unit_that_ended_badly_is_not_explained_by_what_crashes_beside_it() -> None:
+    made = watch(unit_failed("a.service"), b"[ 9.1] b[7]: segfault at 0 ip 00", *CLEAN)
+    assert made.outcome.cause is Cause.FAILED_UNIT
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ TOOLS = {
 def test_the_code_is_clean(tool: str) -> None:
     name, *options = TOOLS[tool]
     argv = [str(Path(sys.executable).parent / name), *options]
-    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

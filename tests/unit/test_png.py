@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from pipeline.words.png import MOST_PIXELS, NotAPicture, Picture, read_png, write_png
+from pipeline.words.png import MOST_PIXELS, NotAPicture, Picture, read_png, read_ppm, write_png
 
 SMALL = Picture(width=5, height=4, pixels=random.Random(7).randbytes(60))
 
@@ -53,6 +53,29 @@ def _filtered(pixels: bytes, size: int, step: int, kinds: list[int]) -> bytes:
 
 def test_what_is_written_is_read() -> None:
     assert read_png(write_png(SMALL)) == SMALL
+    assert read_png(write_png(SMALL, level=1)) == SMALL
+
+
+def test_a_ppm_is_read() -> None:
+    assert read_ppm(b"P6\n5 4\n255\n" + SMALL.pixels) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "begin"),
+        (b"P5\n5 4\n255\n" + SMALL.pixels, "begin"),
+        (b"P6\n5 4\n65535\n" + SMALL.pixels, "begin"),
+        (b"P6\n5 -4\n255\n" + SMALL.pixels, "begin"),
+        (b"P6\n0 4\n255\n", "0 by 4 pixels"),
+        (b"P6\n99999 99999\n255\n", "99999 by 99999 pixels"),
+        (b"P6\n5 4\n255\n" + SMALL.pixels[:-1], "59 bytes of pixels instead of 60"),
+        (b"P6\n5 4\n255\n" + SMALL.pixels + b"x", "61 bytes of pixels instead of 60"),
+    ],
+)
+def test_what_is_no_ppm_says_why(data: bytes, why: str) -> None:
+    with pytest.raises(NotAPicture, match=why):
+        read_ppm(data)
 
 
 @given(

@@ -13,7 +13,7 @@ from pipeline.stages.disking.boot_files import boot_files
 from pipeline.stages.test import TestRequest
 from pipeline.words.attempts import ELSEWHERE
 from pipeline.words.verdict import Verdict
-from tests.guests import TARGET, fault, guest_repo, guest_request
+from tests.guests import fault, guest_disk, guest_repo, guest_request
 
 pytestmark = pytest.mark.vm
 BROKEN = fault("services() { unit_failed broken.service exit-code; }")
@@ -38,19 +38,17 @@ class Mend:
 def test_what_fails_once_and_passes_then_is_flaky_and_both_are_kept(
     tmp_path: Path, log: Log
 ) -> None:
-    # A target of its own, and so a disk that no other test boots.
-    target = replace(TARGET, kernel_options=("ostci.flaky",))
-    request = guest_request({}, tmp_path / "evidence", log=log, target=target)
+    request = guest_request({}, tmp_path / "evidence", log=log)
+    # A disk of its own: what is spoilt here no other test boots, nor one after a kill.
+    own = guest_disk(request.tree.commit, log=log, disks=tmp_path / "disks")
+    request = replace(request, disk=own)
     record = boot_files(Path(request.disk.path))[0]
     good = json.loads(record.read_bytes())
     options = good["options"]
     bad = options.replace("root=", "root=LABEL=elsewhere ignored=") + " rootdelay=1"
     record.write_text(json.dumps({**good, "options": bad}))
-    try:
-        with log.also(Mend(record, options)):
-            result = attempts(tmp_path, log).hear(request)
-    finally:
-        record.write_text(json.dumps(good))
+    with log.also(Mend(record, options)):
+        result = attempts(tmp_path, log).hear(request)
     assert (result.verdict, result.attempts) == (Verdict.FLAKY, 2)
     assert result.message.startswith("passed when repeated: ostci-initramfs: root LABEL=elsewhere")
     first = json.loads((request.into / "attempt-1" / "report.json").read_bytes())

@@ -147,7 +147,7 @@ def test_who_wants_the_work_directory_for_itself_is_told_who_is_in_it(work: Work
     before = (work.root / "last-run").resolve()
     first = work.start("run", "--again")
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while (run := (work.root / "last-run").resolve()) == before or not (
             (run / ".lock").is_file() and f'"pid": {first.pid}' in (run / ".lock").read_text()
         ):
@@ -167,7 +167,7 @@ def test_nobody_cleans_up_under_a_console_and_a_killed_one_leaves_nothing(work: 
     tree = next(iter(work.heads())).rpartition("/")[2]
     console = work.start("boot", tree)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not list((work.root / "tmp").glob("*/boot/layer.qcow2")):
             assert time.monotonic() < until and console.poll() is None
             time.sleep(0.02)
@@ -183,14 +183,14 @@ def test_nobody_cleans_up_under_a_console_and_a_killed_one_leaves_nothing(work: 
 def test_ctrl_c_leaves_nothing_running_and_ends_with_130(work: Work) -> None:
     before = (work.root / "last-run").resolve()
     child = work.start("run", "--again")
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while (run := (work.root / "last-run").resolve()) == before or not list(
         run.glob("test/*/*/console.txt")
     ):
         assert time.monotonic() < until and child.poll() is None, "no machine was started"
         time.sleep(0.05)
     child.terminate()
-    assert child.wait(15) == 130
+    assert child.wait(60) == 130
     wait_until_gone(work)
     assert work.json("log", "-n", "1")[0]["ending"] == "interrupted"
     work.check_whole()

@@ -55,7 +55,8 @@ def test_a_demo_of_tiny_goes_through_buildbot_and_leaves_nothing_running(tmp_pat
     assert {one.state for one in (first, *pushed)} == {PushState.DONE}
     assert violations(repo=house.repo, archive=house.archive, ledger=house.ledger) == []
     house.ledger.close()
-    assert left_of(root) == []
+    # What a dying parent takes with it is dead a moment later than the parent.
+    wait_until(lambda: not left_of(root))
 
 
 @pytest.mark.full
@@ -70,11 +71,11 @@ def test_ctrl_c_ends_all_that_the_demo_started(tmp_path: Path) -> None:
         demo = subprocess.Popen(argv(root), stdout=file, stderr=file, cwd=TOP)
     try:
         # Something of the first run is at work.
-        wait_until(lambda: "resolve  " in said.read_text() or demo.poll() is not None, 120)
+        wait_until(lambda: "resolve  " in said.read_text() or demo.poll() is not None)
         below = descendants(demo.pid)
         assert len(below) >= 3, said.read_text()
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 130, said.read_text()
+        assert demo.wait(120) == 130, said.read_text()
     finally:
         demo.kill()
         demo.wait()

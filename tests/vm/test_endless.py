@@ -37,5 +37,6 @@ def test_what_has_no_end_is_stopped(test: str, why: str, tmp_path: Path, log: Lo
     result = run_suite(request, cache=tmp_path / "cache", tmp=tmp_path / "tmp", log=log)
     assert (result.verdict, result.cause) == (Verdict.TROUBLE, "trouble")
     assert result.message.startswith(why)
-    left = [pid for pid, _ in process.descendants(os.getpid()) if pid not in before]
+    theirs = {one for pid in before for one, _ in process.descendants(pid)} | before
+    left = [pid for pid, _ in process.descendants(os.getpid()) if pid not in theirs]
     assert left == []

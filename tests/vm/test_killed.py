@@ -18,7 +18,6 @@ def test_a_chain_killed_at_ten_random_instants_is_whole_again_each_time(tmp_path
     killing.push()
     chance = random.Random(20261125)
     # One in each tenth of a run, so that every stage is hit; where in it is chance.
-    step = killing.whole_s / INSTANTS
-    hits = [killing.kill_once((at + chance.random()) * step) for at in range(INSTANTS)]
+    hits = [killing.kill_once((at + chance.random()) / INSTANTS) for at in range(INSTANTS)]
     assert sum(hit.was_running for hit in hits) >= INSTANTS / 2, hits
     killing.finish()

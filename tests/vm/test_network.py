@@ -55,7 +55,7 @@ def test_a_guest_reaches_the_test_by_a_card_that_is_plugged_in(tmp_path: Path, l
 
 def test_the_loopback_of_a_suite_goes_up() -> None:
     argv = [sys.executable, "-c", _ENTER, _TALK]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.startswith("talked\n"), done.stderr
 
 

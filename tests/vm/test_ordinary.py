@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports.files import remove_tree
+from pipeline.ports.files import lock, remove_tree
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Mode, Repo
-from tests.machines import cache_of_tests, import_sample, sample
+from tests.machines import BOTH, cache_of_tests, import_sample, sample
 from tests.ordinary import USER, Ordinary, copy_for, ordinary_user
 from tests.work import TINY, ostci_argv
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
-VARIANTS = (("runtime",), ("runtime", "devel"))
 
 
 @pytest.fixture
@@ -24,15 +23,18 @@ def user(tmp_path: Path) -> Iterator[Ordinary]:
     with ordinary_user() as found:
         cache = found.home / ".cache/ostci"
         repo = Repo(tmp_path / "repo", log=Log()).create(Mode.BARE_USER)
-        pin, variants = import_sample(sample("tiny"), repo, variants=VARIANTS, log=Log())
+        pin, variants = import_sample(sample("tiny"), repo, variants=BOTH, log=Log())
         given = Repo(tmp_path / "bases", log=Log()).create(Mode.BARE_USER)
         given.pull_local(repo.path, list(variants.values()))
         for ref, commit in Repo(cache_of_tests() / "bases", log=Log()).refs().items():
             if ref.startswith(f"bases/{pin.key}/"):
                 given.set_ref(ref, commit)
         copy_for(found, given.path, cache / "bases")
-        for name in ("apt", "base-answers"):
-            copy_for(found, cache_of_tests() / name, cache / name)
+        copy_for(found, cache_of_tests() / "base-answers", cache / "base-answers")
+        for lists in (cache_of_tests() / "apt").iterdir():
+            # Somebody may fetch newer ones meanwhile.
+            with lock(lists / "lock", what="a copy for a test", wait_s=900.0):
+                copy_for(found, lists, cache / "apt" / lists.name)
         found.own(found.home)
         remove_tree(given.path)
         yield found

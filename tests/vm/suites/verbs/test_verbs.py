@@ -59,7 +59,7 @@ def test_units_are_waited_for_and_a_failed_one_not_in_vain(machine: Machine) -> 
     started = time.monotonic()
     with pytest.raises(GuestFailed, match=r"^sad\.service has failed$"):
         machine.wait_for_unit("sad.service")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert machine.failed_units() == ("sad.service",)
 
 
@@ -82,7 +82,7 @@ def test_a_port_is_waited_for_and_not_one_whose_unit_has_failed(machine: Machine
     with pytest.raises(GuestFailed, match=r"^sad\.service has failed$") as caught:
         machine.wait_for_port(8081, unit="sad.service", timeout_s=100)
     assert caught.value.cause is Cause.FAILED_UNIT
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 90
     with pytest.raises(GuestFailed, match="in vain for port 8081 to be listened on"):
         machine.wait_for_port(8081, timeout_s=0.1)
 
@@ -214,5 +214,5 @@ def test_a_guest_that_dies_ends_every_verb_at_once(machine: Machine) -> None:
     started = time.monotonic()
     with pytest.raises(GuestFailed, match="sysrq triggered crash"):
         machine.wait_for_unit("never.service")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert "Kernel panic" in machine.last_words()
