@@ -52,7 +52,7 @@ def test_nearly_all_pass_and_what_is_known_to_fail_is_told(installed: Any) -> No
         assert told[name].startswith("known to fail: "), told[name]
     bad = {name: told[name] for name in told if _verdict(installed, name) == "failed"}
     assert [name for name in bad if name.startswith(("glib/", "checks/"))] == []
-    # Those of ostree run ostree by the hundred, some against the clock.
+    # What fails of ostree's is not sorted out yet; each of them starts ostree a hundred times.
     assert len(bad) <= 12, bad
 
 
