@@ -34,7 +34,10 @@ _told = [""]
 BUG = "bug"
 _LOGS = pytest.StashKey[ListSink]()
 SECONDS = pytest.StashKey[float]()
-"""What a test took that ran before its turn."""
+"""What a test took that ran before its turn, in a machine of its own."""
+SAID = pytest.StashKey[list[str]]()
+"""What a program wrote that is the test."""
+_MOST_SAID = 15
 
 
 _BROKEN = (Cause.FAILED_UNIT, Cause.CORE_DUMP, Cause.OOM_KILL, Cause.OOPS)
@@ -91,7 +94,7 @@ def pytest_runtest_makereport(
         name = result.name
         if not any(one.name == name and one.verdict != Verdict.PASSED for one in bench.results):
             bench.results = [one for one in bench.results if one.name != name] + [result]
-        _tell(bench, result, lines)
+        _tell(bench, result, lines, is_alone=SECONDS in item.stash)
         # What others read, as JUnit's XML, says what the guest did, not how we found out.
         report.duration = result.seconds
         if result.verdict is Verdict.FAILED and item.get_closest_marker("named") is not None:
@@ -139,7 +142,8 @@ def _judge(
         cause=cause,
         log=log[-_LONGEST_LOG:],
     )
-    return result, described
+    # What a program wrote is in the log already.
+    return result, described or (item.stash.get(SAID, [])[-_MOST_SAID:] if _is_bad(result) else [])
 
 
 def _name(item: pytest.Item) -> str:
@@ -161,15 +165,18 @@ def _of_error(error: BaseException) -> tuple[Verdict, str, str]:
     return Verdict.TROUBLE, BUG, f"a bug in the test or the harness: {error!r}"
 
 
-def _tell(bench: Bench, result: TestResult, described: list[str]) -> None:
-    """Say what failed, with what the guest said last and how to repeat it."""
+def _tell(bench: Bench, result: TestResult, described: list[str], *, is_alone: bool) -> None:
+    """Say what failed, with what the guest said last and how to repeat it.
+
+    One that was alone in its machine has told what that said in a log of its own.
+    """
     if result.verdict is Verdict.SKIPPED:
         bench.log.fact(f"skipped: {result.message}")
     if not _is_bad(result):
         return
     bench.log.error(f"{result.name} {result.verdict} ({result.cause}): {result.message}")
     speaking = bench.several or bench.current or bench.machine
-    words = speaking.last_words() if speaking is not None else ""
+    words = speaking.last_words() if speaking is not None and not is_alone else ""
     # Of several tests that fail of one boot, the first shows what it said.
     failure.tell(described, words if words != _told[-1] else "", bench.log)
     _told.append(words)

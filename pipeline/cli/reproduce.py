@@ -81,9 +81,11 @@ def _recorded(passage: Passage, words: Sequence[str]) -> tuple[SuiteResult, str]
         raise BadInput(told, hint=one_of(words[0], trees))
     wanted = words[0] if len(words) == 2 else ""
     mine = [one for one in results if not wanted or one.tree == wanted]
-    # A test that was run alone has a result of its own, which is the newer one.
-    named = [one for one in mine if one.suite == words[-1]]
-    found = named or [one for one in mine if one.suite == suite]
+    # A test that was run alone, or with others of its folder, has a result of its own, which is the
+    # newer one.
+    having = [one for one in mine if f"{words[-1]}/".startswith(f"{one.suite}/")]
+    nearest = max((len(one.suite) for one in having), default=0)
+    found = [one for one in having if len(one.suite) == nearest]
     if not found:
         suites = {one.suite.partition("/")[0] for one in mine}
         told = f"run {passage.run.version} has no result of a suite {suite!r}"
@@ -92,7 +94,8 @@ def _recorded(passage: Passage, words: Sequence[str]) -> tuple[SuiteResult, str]
         names = ", ".join(one.tree for one in found)
         raise BadInput(f"{suite} was run on several trees", hint=f"name one of {names}")
     tests = {one.name for one in found[0].tests}
-    if test and test not in tests and not named:
+    is_there = any(f"{name}/".startswith(f"{test}/") for name in tests)
+    if test and not is_there and found[0].suite != words[-1]:
         told = f"{suite} on {found[0].tree} had no test {test!r}"
         raise BadInput(told, hint=one_of(test, tests))
     return found[0], test

@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli.background import known_issues, repeats_of
 from pipeline.cli.externals import externals_file, externals_of, given_externals
 from pipeline.cli.passage import Passage
+from pipeline.cli.reproduce import _recorded
 from pipeline.cli.results import Tests, Trees
 from pipeline.cli.stage_verbs import _work
 from pipeline.cli.testing import hear
@@ -221,6 +222,20 @@ def test_what_cannot_be_reproduced_is_told_with_what_can(cheap: Cheap, passage: 
     ):
         said = cheap.ostci("reproduce", *words, code=2)
         assert told in said.err, words
+
+
+def test_a_test_is_reproduced_by_the_newest_result_that_has_it(passage: Passage) -> None:
+    for suite in ("installed", "installed/glib"):
+        hear(passage, replace(result(passage, 0, **{"glib/a.test": P}), suite=suite))
+    for given, of in (
+        ("installed/glib/a.test", "installed/glib"),
+        ("installed/glib", "installed/glib"),
+        ("installed", "installed"),
+    ):
+        recorded, test = _recorded(passage, (TREE, given))
+        assert (recorded.suite, test) == (of, given.partition("/")[2])
+    with pytest.raises(BadInput, match=r"had no test 'glib/b\.test'"):
+        _recorded(passage, (TREE, "installed/glib/b.test"))
 
 
 def test_who_stops_what_is_given_once_more_changes_nothing_about_how_the_run_ended(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports.log import ListSink, Log
+from pipeline.ports.log import Level, ListSink, Log
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.errors import BadInput
 from pipeline.words.verdict import SuiteResult, Verdict
@@ -50,7 +50,7 @@ def run(request: TestRequest, tmp: Path, log: Log) -> SuiteResult:
     return run_suite(request, cache=tmp / "cache", tmp=tmp / "tmp", log=log)
 
 
-def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log) -> None:
+def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log, sink: ListSink) -> None:
     result = run(request_of(LAYER, tmp_path, log), tmp_path, log)
     found = {one.name: (one.verdict, one.message) for one in result.tests}
     assert found == {
@@ -79,6 +79,11 @@ def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log) -> Non
     assert "not ok 2 - reads" in failure.text and "Traceback" not in failure.text
     for one in result.tests:
         assert float(cases[f"test_installed[{one.name}]"].get("time", "0")) <= one.seconds + 1.0
+    # What it wrote is told where it failed; what another machine's console said, is not.
+    facts = [line.strip() for line in sink.texts(Level.FACT)]
+    told = next(at for at, line in enumerate(facts) if "guest/tap.test failed (test)" in line)
+    assert facts[told + 1 : told + 4] == ["1..2", "ok 1", "not ok 2 - reads"]
+    assert "to repeat just this test" in facts[told + 4]
     [skipped] = (tmp_path / "evidence" / "tests").glob("guest-skips*/log.txt")
     assert "skipped: no bus" in skipped.read_text() and "FAILED" not in skipped.read_text()
     assert "not ok 2 - reads" in next(one.log for one in result.tests if "tap" in one.name)

@@ -20,7 +20,7 @@ from pipeline.words.verdict import Verdict
 from vmtests.again import standing
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
-from vmtests.conftest import SECONDS, watching
+from vmtests.conftest import SAID, SECONDS, watching
 from vmtests.following import GuestFailed
 from vmtests.forks import at_once
 from vmtests.machine import Machine
@@ -36,11 +36,12 @@ _TELL_S = 60.0
 
 
 class Done:
-    """What became of a test in its fork: how long it took, what it logged, what it raised."""
+    """What became of a test in its fork: how long it took, what it logged, wrote and raised."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.sink = ListSink()
+        self.said: list[str] = []
         self.error: BaseException | None = None
 
 
@@ -80,7 +81,7 @@ def _in_fork(test: InstalledTest, bench: Bench) -> Done:
                 with log.also(file), log.step(test.name), watching(machine):
                     began = time.monotonic()
                     try:
-                        run(test, machine)
+                        run(test, machine, done.said)
                     except pytest.skip.Exception as skipped:
                         # Its step has not failed.
                         done.error = skipped
@@ -98,13 +99,17 @@ def _in_fork(test: InstalledTest, bench: Bench) -> Done:
     return done
 
 
-def run(test: InstalledTest, machine: Machine) -> None:
-    """Run a test and raise what its result is, where it is another than passed."""
+def run(test: InstalledTest, machine: Machine, said: list[str]) -> None:
+    """Run a test and raise what its result is, where it is another than passed.
+
+    What it writes is added to ``said``.
+    """
     script = _SCRIPT.format(command=shlex.join(test.argv))
     title = f"$ {shlex.join(test.argv)}"
     done = machine.shell(script, timeout_s=TIMEOUT_S, title=title)
     found = judge_test(test, done.code, done.text, done.error_text, seconds=TIMEOUT_S)
-    for line in f"{done.text}\n{done.error_text}".strip().splitlines():
+    said += f"{done.text}\n{done.error_text}".strip().splitlines()
+    for line in said:
         machine.note(line)
     if found.verdict is Verdict.FAILED:
         raise GuestFailed(found.message)
@@ -122,12 +127,15 @@ def test_installed(test: InstalledTest, bench: Bench, request: pytest.FixtureReq
     under_way = _under_way().get(test.name)
     if under_way is None:
         machine = standing(bench)
+        said: list[str] = []
+        request.node.stash[SAID] = said
         with watching(machine):
-            run(test, machine)
+            run(test, machine, said)
         return
     done = _waited_for(under_way, bench)
     for line in done.sink.texts():
         bench.log.detail(line)
     request.node.stash[SECONDS] = done.seconds
+    request.node.stash[SAID] = done.said
     if done.error is not None:
         raise done.error
