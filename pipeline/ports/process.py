@@ -7,6 +7,7 @@ process (``PR_SET_PDEATHSIG``); ``stop_all`` ends every tree of processes that i
 """
 
 import ctypes
+import functools
 import os
 import selectors
 import shlex
@@ -115,9 +116,13 @@ def _short(word: str) -> str:
     return word if len(word) <= _LONGEST else f"{word[:_LONGEST]}… ({len(word)} characters)"
 
 
-def _in_child() -> None:
+def _in_child(parent: int) -> None:
     # Runs between fork and exec. The flag is kept across exec of programs without setuid bits.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # Who was killed before that is no parent any more, and nothing would end what we become. One
+    # outside of our process namespace is 0.
+    if os.getppid() not in (parent, 0):
+        os._exit(128 + signal.SIGKILL)
 
 
 class Child:
@@ -257,7 +262,7 @@ def start(
             stderr=stderr,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_in_child,
+            preexec_fn=functools.partial(_in_child, os.getpid()),
         )
     except FileNotFoundError as error:
         missing = words[0] if cwd is None or cwd.is_dir() else str(cwd)

@@ -2,7 +2,9 @@
 """The one door for programs: how to repeat them, and that nothing of them is left."""
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +67,40 @@ def test_what_a_killed_program_had_started_is_dead_when_that_is_told(tmp_path: P
         begun += bool(told)
         assert not told or not is_running(int(told))
     assert begun > 0, "all were killed before they had started anything"
+
+
+_KILLED_EARLY = """
+import os, signal, sys, time
+from pipeline.ports import process
+from pipeline.ports.log import Log
+
+class Libc:
+    real = process._libc
+    def prctl(self, *args):
+        parent = os.getppid()
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        os.kill(parent, signal.SIGKILL)
+        while os.getppid() == parent:
+            time.sleep(0.01)
+        return self.real.prctl(*args)
+
+process._libc = Libc()
+with process.start(["sleep", "600"], log=Log()):
+    pass
+"""
+
+
+def test_a_program_does_not_outlive_who_is_killed_while_it_starts(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    killed = subprocess.run([sys.executable, "-c", _KILLED_EARLY, str(pid)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    program = int(pid.read_text())
+    until = time.monotonic() + 30
+    while is_running(program) and time.monotonic() < until:
+        time.sleep(0.05)
+    if is_running(program):
+        os.kill(program, signal.SIGKILL)
+        pytest.fail("it goes on, and nobody would end it")
 
 
 def is_running(pid: int) -> bool:
