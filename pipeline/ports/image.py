@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FUSE = Path("/dev/fuse")
 _QCOW2 = b"QFI\xfb"
 _DEEPEST = 100
 _EXPORT = "ostci-export-"
+_LONG_AGO_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +205,14 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
 
 
 def _reap_exports(log: Log) -> None:
-    """Take away what exports left whose process was killed: a mount that nobody answers."""
+    """Take away what exports of killed processes left: a mount that nobody answers, or none."""
     for directory in Path(tempfile.gettempdir()).glob(f"{_EXPORT}*"):
         raw = directory / "raw"
         try:
-            raw.stat()
+            found, of = raw.stat(), directory.stat()
+            # Without a mount it may be one that begins or ends at this moment.
+            if found.st_dev == of.st_dev and time.time() - of.st_mtime > _LONG_AGO_S:
+                shutil.rmtree(directory, ignore_errors=True)
         except OSError as error:
             if error.errno == errno.ENOTCONN:
                 process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())

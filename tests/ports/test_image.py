@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Disks are made without a mount, read without a change, and full ones are told."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,23 @@ def test_what_was_written_to_a_layer_counts_and_the_disk_stays(
     assert image.boot_entry(layer, tmp_path / "a", log=log).options == "root=LABEL=it quiet"
     assert image.boot_entry(disk, tmp_path / "b", log=log).options == "root=LABEL=it"
     assert sha256_file(disk) == before
+
+
+def test_what_a_killed_process_showed_goes_later(
+    tree: Path, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = make_disk(tree, tmp_path / "disk.qcow2", log)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "ostci-export-old", tmp_path / "ostci-export-new"
+    for left in (old, new):
+        left.mkdir()
+        (left / "raw").touch()
+    os.utime(old, (0, 0))
+    with image.exported(disk, log=log) as raw:
+        os.utime(raw.parent, (0, 0))
+        with image.exported(disk, log=log):
+            assert not old.exists() and new.exists()
+            assert raw.exists(), "it is not left over: it is shown"
 
 
 def test_a_disk_without_entries_is_told(tree: Path, tmp_path: Path, log: Log) -> None:
