@@ -139,9 +139,7 @@ def _do(
     """
     house, sink = open_with_sink(options)
     what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
-    # What a killed promotion left, and what people moved by hand, is looked for before the next.
-    part = bool(share) or (bool(options.run) and verb != "promote")
-    here = locked(house, what, wait_s=options.wait or 0.0, part=part)
+    here = locked(house, what, wait_s=options.wait or 0.0, part=bool(share))
     with live(sink), here, ExitStack() as stack:
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:

@@ -52,7 +52,6 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
             judge=lambda result: judged(passage, result, issues),
         )
         heard = []
-        passage.merge("tests", Tests, partial(_with_earlier, heard=()))
         for tree in trees_of(passage, trees):
             target = target_of(passage.manifest, tree.target)
             names = _named(suite) if suite else suites_of(passage, target)
@@ -72,6 +71,8 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
                 heard.append(result)
                 # One by one: whoever stops the others keeps what was heard.
                 passage.merge("tests", Tests, partial(_with_earlier, heard=(result,)))
+        if not heard:
+            passage.merge("tests", Tests, partial(_with_earlier, heard=()))
         for line in suite_lines(heard) if len(heard) > 1 else ():
             house.log.fact(line)
         passage.tell(summary(heard))
