@@ -94,7 +94,13 @@ def bench(
 
 def _shares(up: Up) -> str:
     """Tell how much each process built."""
-    made = Counter(str(build["props"]["workername"]) for build in up.builds("component"))
+    asked = "builds?property=workername&property=virtual_builder_name"
+    told = [build["properties"] for build in up.get(asked)["builds"]]
+    made = Counter(
+        str(props["workername"][0])
+        for props in told
+        if str(props.get("virtual_builder_name", [""])[0]).startswith("component/")
+    )
     return ", ".join(f"{name}: {count}" for name, count in sorted(made.items()))
 
 
