@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ _POLL_S = 0.05
 ALIVE = "alive"
 """The lock in a directory of one process: while it is held, the owner runs."""
 _MAKING = ".new-"
+_PIECE = 64 * 1024**2
 _LONG_AGO_S = 3600.0
 """So long nobody takes to make a directory, or to remove one."""
 
@@ -62,6 +64,30 @@ def flush(path: Path) -> None:
     """
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def copy_whole(
+    handle: int, path: Path, *, room: Path, finish: Callable[[int, os.stat_result], None]
+) -> None:
+    """Copy an open file to a path, which has all of it or nothing; raises Trouble on a full disk.
+
+    It is written in ``room``, on the same file system, and gets its name when ``finish``, which is
+    given the copy's descriptor and the state of the original, has come back.
+    """
+    found = os.fstat(handle)
+    with no_space(path, found.st_size):
+        out, aside = tempfile.mkstemp(prefix=f".{path.stem}.copying.", dir=room)
+        try:
+            while os.copy_file_range(handle, out, _PIECE):
+                pass
+            finish(out, found)
+            os.fchmod(out, stat.S_IMODE(found.st_mode))
+            os.replace(aside, path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(out)
 
 
 @contextmanager

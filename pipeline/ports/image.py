@@ -6,18 +6,17 @@ inside goes through qemu-storage-daemon, which shows a qcow2 as a raw file, and 
 """
 
 import errno
+import functools
 import os
 import re
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ports import process, userns
-from pipeline.ports.files import full_disk
+from pipeline.ports.files import full_disk, remove_tree, shared_place
 from pipeline.ports.log import Log
 from pipeline.words.errors import Failed, Trouble
 
@@ -28,7 +27,6 @@ FUSE = Path("/dev/fuse")
 _QCOW2 = b"QFI\xfb"
 _DEEPEST = 100
 _EXPORT = "ostci-export-"
-_LONG_AGO_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +180,11 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
             f"{FUSE} cannot be opened, which reading a disk needs",
             hint=f"{hint}; in a container: start it with --device {FUSE}",
         )
-    _reap_exports(log)
-    with tempfile.TemporaryDirectory(prefix=_EXPORT) as name:
-        raw = Path(name) / "raw"
+    remove = functools.partial(_remove_export, log=log)
+    with shared_place(Path(tempfile.gettempdir()), _EXPORT, remove=remove) as place:
+        raw = place / "raw"
         raw.touch()
-        ready = Path(name) / "pid"
+        ready = place / "pid"
         argv: list[str | Path] = [
             "qemu-storage-daemon",
             f"--blockdev=driver=file,node-name=file,filename={_escaped(image)}"
@@ -204,19 +202,16 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
                 daemon.terminate()
 
 
-def _reap_exports(log: Log) -> None:
-    """Take away what exports of killed processes left: a mount that nobody answers, or none."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{_EXPORT}*"):
-        raw = directory / "raw"
-        try:
-            found, of = raw.stat(), directory.stat()
-            # Without a mount it may be one that begins or ends at this moment.
-            if found.st_dev == of.st_dev and time.time() - of.st_mtime > _LONG_AGO_S:
-                shutil.rmtree(directory, ignore_errors=True)
-        except OSError as error:
-            if error.errno == errno.ENOTCONN:
-                process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())
-                shutil.rmtree(directory, ignore_errors=True)
+def _remove_export(directory: Path, log: Log) -> None:
+    """Take an export's directory away, with the mount that a killed process left there."""
+    raw = directory / "raw"
+    try:
+        is_mount = raw.stat().st_dev != directory.stat().st_dev
+    except OSError as error:
+        is_mount = error.errno == errno.ENOTCONN  # nobody answers any more
+    if is_mount:
+        process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())
+    remove_tree(directory)
 
 
 def _only_read(on: bool) -> str:

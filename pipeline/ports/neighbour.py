@@ -8,17 +8,14 @@ rest. Both repositories are ``bare-user``, whose files carry their meta data as 
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from pipeline.ports.files import no_space
+from pipeline.ports.files import copy_whole
 from pipeline.ports.ostree import Repo
 from pipeline.ports.ostree_objects import Missing, Objects
 from pipeline.words.refs import Commit
 
 _META = "user.ostreemeta"
-_PIECE = 16 * 1024**2
 
 
 def copy_readable(source: Repo, target: Repo, commits: Iterable[Commit]) -> int:
@@ -76,26 +73,17 @@ def _copy(there: Objects, here: Objects, checksum: bytes, kind: str) -> int:
     except OSError:
         return 0
     try:
-        return _write(handle, path, here.repo.path / "tmp", is_file=kind == "file")
+        path.parent.mkdir(exist_ok=True)
+        copy_whole(
+            handle,
+            path,
+            room=here.repo.path / "tmp",
+            finish=lambda out, _found: _keep_meta(handle, out) if kind == "file" else None,
+        )
     finally:
         os.close(handle)
-
-
-def _write(handle: int, path: Path, tmp: Path, *, is_file: bool) -> int:
-    found = os.fstat(handle)
-    with no_space(path, found.st_size):
-        path.parent.mkdir(exist_ok=True)
-        out, aside = tempfile.mkstemp(prefix="object-", dir=tmp)
-        try:
-            while os.copy_file_range(handle, out, _PIECE):
-                pass
-            if is_file:
-                os.setxattr(out, _META, os.getxattr(handle, _META))
-            os.fchmod(out, found.st_mode & 0o7777)
-            os.replace(aside, path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(out)
     return 1
+
+
+def _keep_meta(handle: int, out: int) -> None:
+    os.setxattr(out, _META, os.getxattr(handle, _META))

@@ -2,6 +2,7 @@
 """Disks are made without a mount, read without a change, and full ones are told."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_what_a_killed_process_showed_goes_later(
         with image.exported(disk, log=log):
             assert not old.exists() and new.exists()
             assert raw.exists(), "it is not left over: it is shown"
+
+
+def test_a_mount_that_a_killed_process_left_goes_with_the_next_export(
+    tree: Path, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = make_disk(tree, tmp_path / "disk.qcow2", log)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", _SHOWS, disk], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        left = Path(child.stdout.readline().strip())
+        child.kill()
+    assert left.parent.exists()
+    with image.exported(disk, log=log):
+        assert not left.parent.exists()
+
+
+_SHOWS = """
+import signal
+import sys
+from pathlib import Path
+from pipeline.ports.image import exported
+from pipeline.ports.log import Log
+with exported(Path(sys.argv[1]), log=Log()) as raw:
+    print(raw, flush=True)
+    signal.pause()
+"""
 
 
 def test_a_disk_without_entries_is_told(tree: Path, tmp_path: Path, log: Log) -> None:

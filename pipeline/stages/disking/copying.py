@@ -7,16 +7,13 @@ which was made here is told from it, and nothing is put on that.
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from pipeline.ports import image
-from pipeline.ports.files import Held, no_space
+from pipeline.ports.files import Held, copy_whole
 from pipeline.stages.disking.boot_files import boot_files, can_boot
 from pipeline.stages.disking.growing import is_whole
 from pipeline.stages.disking.locks import ground, making
-
-_PIECE = 64 * 1024**2
 
 
 def copy_disk(path: Path, there: Path) -> bool:
@@ -58,24 +55,14 @@ def _is_same(original: Path, path: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file with its time and mode, or raise; it has its name when it is whole."""
+    """Copy a file with its time and mode, or raise."""
     handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    aside = ""
     try:
-        found = os.fstat(handle)
-        with no_space(target, found.st_size):
-            out, aside = tempfile.mkstemp(prefix=f".{target.stem}.copying.", dir=target.parent)
-            try:
-                while os.copy_file_range(handle, out, _PIECE):
-                    pass
-                os.fchmod(out, found.st_mode & 0o777)
-                os.utime(out, ns=(found.st_mtime_ns, found.st_mtime_ns))
-                os.fsync(out)
-            finally:
-                os.close(out)
-            os.replace(aside, target)
-            aside = ""
+        copy_whole(handle, target, room=target.parent, finish=_keep_time)
     finally:
         os.close(handle)
-        if aside:
-            Path(aside).unlink(missing_ok=True)
+
+
+def _keep_time(out: int, found: os.stat_result) -> None:
+    os.utime(out, ns=(found.st_mtime_ns, found.st_mtime_ns))
+    os.fsync(out)
