@@ -5,7 +5,6 @@ No loop device and no mount of a file system is needed, so that a container can 
 inside goes through qemu-storage-daemon, which shows a qcow2 as a raw file, and debugfs.
 """
 
-import errno
 import functools
 import os
 import re
@@ -204,14 +203,24 @@ def exported(image: Path, *, log: Log, writable: bool = False) -> Iterator[Path]
 
 def _remove_export(directory: Path, log: Log) -> None:
     """Take an export's directory away, with the mount that a killed process left there."""
-    raw = directory / "raw"
-    try:
-        is_mount = raw.stat().st_dev != directory.stat().st_dev
-    except OSError as error:
-        is_mount = error.errno == errno.ENOTCONN  # nobody answers any more
-    if is_mount:
-        process.run(["fusermount3", "-u", "-q", raw], log=log, ok=())
+    # The file itself is not asked: what it answers while its daemon dies is any of several errors.
+    raw = directory.resolve() / "raw"
+    if raw in _mount_points(Path("/proc/self/mountinfo").read_bytes()):
+        # At once, though the daemon may not have let go of it yet.
+        process.run(["fusermount3", "-u", "-z", "-q", raw], log=log, ok=())
     remove_tree(directory)
+
+
+def _mount_points(mounts: bytes) -> set[Path]:
+    """Read where something is mounted: the fifth field of a line (proc_pid_mountinfo(5))."""
+    return {
+        Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", _octal, line.split(b" ")[4])))
+        for line in mounts.splitlines()
+    }
+
+
+def _octal(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 8)])
 
 
 def _only_read(on: bool) -> str:

@@ -98,8 +98,10 @@ def test_a_mount_that_a_killed_process_left_goes_with_the_next_export(
     tree: Path, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = make_disk(tree, tmp_path / "disk.qcow2", log)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = tmp_path / "a place, of its own"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     with subprocess.Popen(
         [sys.executable, "-c", _SHOWS, disk], stdout=subprocess.PIPE, text=True
     ) as child:
