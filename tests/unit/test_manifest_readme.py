@@ -97,3 +97,9 @@ def test_the_schema_for_editors_describes_every_key() -> None:
     for model in (told, *told["$defs"].values()):
         for key, value in model.get("properties", {}).items():
             assert value.get("description"), key
+
+
+@pytest.mark.parametrize("sample", sorted(README.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_sample_is_a_manifest_without_a_problem_or_a_warning(sample: Path) -> None:
+    found = read_manifest(sample.read_text(), sample.name, relative_to=str(sample.parent))
+    assert (found.problems, found.warnings) == ((), ())
