@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.cli.follow import Done
 from pipeline.cli.terminal import TerminalSink
-from pipeline.ports.log import Level, Line
+from pipeline.ports.log import Level, Line, StepEnding
 
 _NAME, _LONGEST = 26, 90
 
@@ -48,13 +48,15 @@ class Told:
         """Tell that something of a run is over."""
         # What a part of a stage came to, as a suite on one tree, is in its name.
         _, _, part = one.name.partition(" ")
-        words = one.words if one.failed or not part else ""
+        is_done = one.ending is StepEnding.DONE
+        words = one.words if not is_done or not part else ""
         words = words.removeprefix("did not pass: ").removeprefix(f"{part}: ")
         words = words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
-        if one.failed:
-            words = f"FAILED: {words}" if words else "FAILED"
+        if not is_done:
+            how = one.ending.rpartition(" ")[0]
+            words = f"{how}: {words}" if words else how
         line = f"{one.name:<{_NAME}} {one.seconds:5.1f} s  {words}"
-        self.fact(line.rstrip(), "red" if one.failed else "")
+        self.fact(line.rstrip(), "" if is_done else "red")
 
     def lines(self, rows: Sequence[tuple[str, str]]) -> None:
         """Tell names and what they stand for."""

@@ -7,18 +7,19 @@ moment later.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.cli.record import read_record
 from pipeline.cli.terminal import Running
-from pipeline.ports.log import Level, Line
+from pipeline.ports.log import Level, Line, StepEnding
 from pipeline.ports.workdir import RunDir
 from pipeline.words.run import StageRecord
 
 _LINE = re.compile(
     r" *\d+\.\d{3} "  # no more spaces: what is nested has some
     r"(?P<name>(?:base|resolve|plan|build|compose|disk|test|promote|judge)(?: \S+)*?)"
-    r"(?: (?P<ending>done|FAILED) in (?P<seconds>\d+\.\d) s| …(?: \(last time (?P<last>\d+) s\))?)"
+    rf"(?: (?P<ending>{'|'.join(StepEnding)}) (?P<seconds>\d+\.\d) s"
+    r"| …(?: \(last time (?P<last>\d+) s\))?)"
 )
 
 
@@ -28,7 +29,7 @@ class Done:
 
     name: str
     seconds: float
-    failed: bool
+    ending: StepEnding
     words: str = ""
     """What it came to, or why it failed, where that was written down."""
 
@@ -74,13 +75,13 @@ class Followed:
         else:
             seconds = float(match["seconds"])
             line = Line(level=Level.FACT, text=name, ended_s=seconds)
-            failed = match["ending"] == "FAILED"
-            self._over.append(Done(name=name, seconds=seconds, failed=failed))
+            ending = StepEnding(match["ending"])
+            self._over.append(Done(name=name, seconds=seconds, ending=ending))
         self._running.note(line)
 
 
 def _in_words(done: Done, record: StageRecord | None) -> Done:
     if record is None:
         return done
-    words = record.message if done.failed else record.summary
-    return Done(name=done.name, seconds=done.seconds, failed=done.failed, words=words)
+    words = record.summary if done.ending is StepEnding.DONE else record.message
+    return replace(done, words=words)

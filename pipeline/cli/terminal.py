@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
-from pipeline.ports.log import Level, Line, plain_text
+from pipeline.ports.log import Level, Line, StepEnding, plain_text
 
 if TYPE_CHECKING:  # a terminal's library is loaded where there is a terminal
     from rich.console import Console
@@ -23,6 +23,11 @@ _STILL_S = 30.0
 _HELD_S = 1.0
 """How long a step's first line may be held back, for it may end at once."""
 _STYLES = {Level.DETAIL: "dim", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_ENDING_STYLES = {
+    StepEnding.FAILED: "red",
+    StepEnding.TROUBLE: "magenta",
+    StepEnding.STOPPED: "yellow",
+}
 
 
 class Running:
@@ -83,9 +88,9 @@ class TerminalSink:
             return
         from rich.text import Text
 
-        style = "red" if line.failed else _STYLES.get(line.level, "")
-        if line.ended_s is not None and not line.failed:
-            style = "green" if line.depth == 0 else ""
+        style = _STYLES.get(line.level, "")
+        if line.ended_s is not None:
+            style = _ENDING_STYLES.get(line.ending, "green" if line.depth == 0 else "")
         self.console.print(Text(plain_text(line), style=style))
 
     def print_plain(self, text: str = "") -> None:

@@ -70,8 +70,7 @@ def tell_done(log: Log, over: list[Done]) -> None:
     """Tell which stages are over and what they came to."""
     for one in over:
         words = f": {one.words[:_LONGEST]}" if one.words else ""
-        how = "FAILED" if one.failed else "done"
-        log.fact(f"{one.name} {how} in {one.seconds:.1f} s{words}")
+        log.fact(f"{one.name} {one.ending} {one.seconds:.1f} s{words}")
 
 
 @contextmanager

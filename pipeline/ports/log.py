@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Protocol, TextIO
+
+from pipeline.words.errors import Interrupted, Trouble
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -30,6 +32,17 @@ class Level(IntEnum):
     ERROR = 3
 
 
+class StepEnding(StrEnum):
+    """How a step ended, as its last line says it; whoever stopped it, or lent it a machine, is told
+    apart from what it was about.
+    """
+
+    DONE = "done in"
+    FAILED = "FAILED in"
+    TROUBLE = "in trouble after"
+    STOPPED = "stopped after"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One line of the log; ``began`` and ``ended_s`` are set on a step's first and last."""
@@ -41,7 +54,7 @@ class Line:
     began: bool = False
     ended_s: float | None = None
     expected_s: float | None = None
-    failed: bool = False
+    ending: StepEnding = StepEnding.DONE
 
 
 class Sink(Protocol):
@@ -98,10 +111,12 @@ class Log:
                 expected_s=expected_s,
             )
         )
-        failed = True
+        ending = StepEnding.DONE
         try:
             yield
-            failed = False
+        except BaseException as error:
+            ending = _ending_of(error)
+            raise
         finally:
             _steps.reset(token)
             self._emit(
@@ -111,7 +126,7 @@ class Log:
                     about=about,
                     depth=len(outer),
                     ended_s=time.monotonic() - started,
-                    failed=failed,
+                    ending=ending,
                 )
             )
 
@@ -145,6 +160,12 @@ class Log:
                 sink.write(line)
 
 
+def _ending_of(error: BaseException) -> StepEnding:
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return StepEnding.STOPPED
+    return StepEnding.TROUBLE if isinstance(error, Trouble) else StepEnding.FAILED
+
+
 def written(line: Line) -> str:
     """Write a line so that ``relay`` has it in another process: on one line, whatever it quotes."""
     return json.dumps(asdict(line))
@@ -154,14 +175,15 @@ def _read(data: str) -> Line:
     found = json.loads(data)
     if not isinstance(found, dict) or found.keys() != Line.__dataclass_fields__.keys():
         raise ValueError(f"no line of a log: {data[:80]!r}")
-    return Line(**{**found, "level": Level(found["level"])})
+    kinds = {"level": Level(found["level"]), "ending": StepEnding(found["ending"])}
+    return Line(**{**found, **kinds})
 
 
 def plain_text(line: Line) -> str:
     """Format a line without colours: two spaces a level, ``about: text``, a step with its time."""
     text = f"{line.about}: {line.text}" if line.about else line.text
     if line.ended_s is not None:
-        text += f" {'FAILED' if line.failed else 'done'} in {line.ended_s:.1f} s"
+        text += f" {line.ending} {line.ended_s:.1f} s"
     elif line.began:
         expected = line.expected_s
         text += f" … (last time {expected:.0f} s)" if expected and expected >= 1.0 else " …"

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What is logged is told as text, whoever said it."""
 
+import re
+from contextlib import suppress
+
 import pytest
 
 from pipeline.ports.log import Level, Line, ListSink, Log, plain_text, written
+from pipeline.words.errors import BadInput, Failed, Interrupted, Trouble
 from pipeline.words.suite import LOG_MARK
 from vmtests.bench import _Pipe
 
@@ -44,3 +48,27 @@ def test_what_another_process_logs_is_within_the_step_that_waits_for_it() -> Non
 def test_what_is_no_line_of_a_log_is_refused(data: str) -> None:
     with pytest.raises(ValueError, match=r"line of a log|Expecting|Extra data"):
         Log(ListSink()).relay(data)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, "done in"),
+        (Failed("it does not compile"), "FAILED in"),
+        (BadInput("no such tree"), "FAILED in"),
+        (AssertionError("not passed"), "FAILED in"),
+        (Trouble("no room"), "in trouble after"),
+        (Interrupted("cancelled by me"), "stopped after"),
+        (KeyboardInterrupt(), "stopped after"),
+    ],
+)
+def test_a_step_says_whether_it_failed_was_stopped_or_had_no_machine(
+    error: BaseException | None, told: str
+) -> None:
+    sink = ListSink()
+    with suppress(*() if error is None else (type(error),)), Log(sink).step("build zlib"):
+        if error is not None:
+            raise error
+    assert re.fullmatch(rf"build zlib {told} \d+\.\d s", plain_text(sink.lines[-1]))
+    Log(theirs := ListSink()).relay(written(sink.lines[-1]))
+    assert theirs.lines == sink.lines[-1:]
