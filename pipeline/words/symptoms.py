@@ -169,6 +169,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise BadInput(f"known message {pattern!r}: {error}", hint=hint) from error
 
 
+_OF_THE_MACHINE = re.compile(
+    r"^kernel: (?:atkbd serio\d+: Failed to \w+ keyboard on isa0060/"
+    r"|i8042: (?:Can't read CTR|Unable to get stable CTR read))"
+)
+"""What the kernel says of a keyboard that answers late: QEMU's, on a host that kept it waiting."""
+
+
 def of_entry(entry: Entry, *, forbidden: Mapping[str, str], known: Known) -> Symptom | None:
     """Judge a journal entry; None for one that is fine, or known."""
     if entry.priority > 3 and not entry.message_id and entry.speaker != "kernel":
@@ -176,7 +183,7 @@ def of_entry(entry: Entry, *, forbidden: Mapping[str, str], known: Known) -> Sym
     found = _of_message_id(entry, forbidden)
     if found is None and entry.speaker == "kernel":
         found = _of_line(entry.message)
-    if found is None and entry.priority <= 3:
+    if found is None and entry.priority <= 3 and not _OF_THE_MACHINE.search(entry.text):
         found = Symptom(cause=Cause.ERROR_MESSAGE, message=entry.text, weight=HINT, name=entry.unit)
     if found is None or (found.weight != FINAL and known.find(entry.text) is not None):
         return None

@@ -347,6 +347,12 @@ def test_what_is_known_or_fine_is_no_symptom(event: Entry | bytes) -> None:
     assert passed.symptoms == []
 
 
+def test_a_keyboard_of_ours_that_answers_late_is_no_fault_of_the_tree() -> None:
+    late = "atkbd serio0: Failed to enable keyboard on isa0060/serio0"
+    assert watch(entry(late, 3, "", SYSLOG_IDENTIFIER="kernel"), *CLEAN).symptoms == []
+    assert watch(entry(late, 3, "77"), *CLEAN).symptoms != [], "a service only says so"
+
+
 def test_what_is_known_does_not_excuse_a_panic() -> None:
     text = "Kernel panic - not syncing: harmless"
     of_kernel = entry(text, 0, "", SYSLOG_IDENTIFIER="kernel")
