@@ -65,15 +65,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     bench = the_bench()
     sink = item.stash[_LOGS] = ListSink()
     found: object = None
-    with bench.log.also(sink), suppress(_Red), bench.log.step(_name(item)):
+    with bench.log.also(sink), suppress(_Red, _NoMachine), bench.log.step(_name(item)) as step:
         found = yield
-        if any(_is_bad(one) for one in bench.results if one.name == _name(item)):
+        step.seconds = item.stash.get(SECONDS, None)
+        verdicts = {one.verdict for one in bench.results if one.name == _name(item)}
+        if Verdict.FAILED in verdicts:
             raise _Red
+        if Verdict.TROUBLE in verdicts:
+            raise _NoMachine("told above")
     return found
 
 
 class _Red(Exception):
     """Ends the step of a test that failed, so that its last line says so."""
+
+
+class _NoMachine(Trouble):
+    """Ends the step of a test that we could not run, so that its last line says so."""
 
 
 def _is_bad(result: TestResult) -> bool:

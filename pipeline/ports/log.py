@@ -63,6 +63,12 @@ class Sink(Protocol):
     def write(self, line: Line) -> None: ...
 
 
+class Step:
+    """A step that runs; ``seconds`` is what its last line tells, where it was not done in here."""
+
+    seconds: float | None = None
+
+
 _steps: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("steps", default=())
 
 
@@ -92,7 +98,7 @@ class Log:
     @contextmanager
     def step(
         self, name: str, *, about: str = "", expected_s: float | None = None, took_s: float = 0.0
-    ) -> Iterator[None]:
+    ) -> Iterator["Step"]:
         """Nest what is logged inside; the step's last line tells its time in seconds.
 
         ``expected_s`` is how long it took last time, shown while it runs; ``took_s`` is how long
@@ -111,9 +117,9 @@ class Log:
                 expected_s=expected_s,
             )
         )
-        ending = StepEnding.DONE
+        ending, step = StepEnding.DONE, Step()
         try:
-            yield
+            yield step
         except BaseException as error:
             ending = _ending_of(error)
             raise
@@ -125,7 +131,7 @@ class Log:
                     text=name,
                     about=about,
                     depth=len(outer),
-                    ended_s=time.monotonic() - started,
+                    ended_s=time.monotonic() - started if step.seconds is None else step.seconds,
                     ending=ending,
                 )
             )

@@ -72,3 +72,10 @@ def test_a_step_says_whether_it_failed_was_stopped_or_had_no_machine(
     assert re.fullmatch(rf"build zlib {told} \d+\.\d s", plain_text(sink.lines[-1]))
     Log(theirs := ListSink()).relay(written(sink.lines[-1]))
     assert theirs.lines == sink.lines[-1:]
+
+
+def test_a_step_that_was_done_elsewhere_tells_what_it_took_there() -> None:
+    sink = ListSink()
+    with Log(sink).step("one of several at once") as step:
+        step.seconds = 100.4
+    assert plain_text(sink.lines[-1]) == "one of several at once done in 100.4 s"
