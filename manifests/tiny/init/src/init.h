@@ -59,6 +59,7 @@ int devices_open(void);
 void devices_scan(void);
 void devices_events(int fd);
 size_t devices_polls(struct pollfd *slots, size_t room);
+bool devices_have(int fd);
 bool devices_power_pressed(int fd);
 
 #endif
