@@ -97,8 +97,13 @@ def compiled(into: Path, *, log: Log) -> Path:
 
 
 @contextmanager
-def running(init: Path, services: Mapping[str, str], top: Path, *, log: Log) -> Iterator[TinyInit]:
-    """Run it in a directory of its own with services: a name, and the script that it is."""
+def running(
+    init: Path, services: Mapping[str, str], top: Path, *, room: int = 0, log: Log
+) -> Iterator[TinyInit]:
+    """Run it in a directory of its own with services: a name, and the script that it is.
+
+    With ``room`` its journal has no more bytes than that, and cannot be seen from here.
+    """
     for name in ("services", "shared", "log"):
         (top / name).mkdir(parents=True, exist_ok=True)
     for name, script in services.items():
@@ -112,7 +117,7 @@ def running(init: Path, services: Mapping[str, str], top: Path, *, log: Log) -> 
         with (
             (top / "console").open("wb") as console,
             process.start(
-                _argv(init, top), log=log, stdout=console, stderr=console, grace_s=0.0
+                _argv(init, top, room), log=log, stdout=console, stderr=console, grace_s=0.0
             ) as child,
         ):
             yield TinyInit(child, port, top)
@@ -120,11 +125,13 @@ def running(init: Path, services: Mapping[str, str], top: Path, *, log: Log) -> 
         os.close(port)
 
 
-def _argv(init: Path, top: Path) -> list[str | Path]:
+def _argv(init: Path, top: Path, room: int) -> list[str | Path]:
+    kept: tuple[str | Path, ...] = ("--bind", top / "log", "/run/log")
     return [
         *_WALLS,
         *("--ro-bind", init, "/init", "--ro-bind", top / "services", "/etc/tiny/services"),
         *("--ro-bind", top / "name", f"/sys/class/virtio-ports/{_PORT}/name"),
         *("--bind", top / "port", f"/dev/{_PORT}", "--bind", top / "shared", "/shared"),
-        *("--bind", top / "log", "/run/log", "--", "/init"),
+        *(("--size", str(room), "--tmpfs", "/run/log") if room else kept),
+        *("--", "/init"),
     ]
