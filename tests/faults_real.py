@@ -60,7 +60,7 @@ _TINY = (
         name="a service that fills the journal",
         layer=_service("oneshot required /bin/busybox yes " + "0123456789abcdef" * 20),
         cause=Cause.FLOOD,
-        message="bytes to its journal",
+        message="messages from spoilt.service",
     ),
     Fault(
         name="a tree without a shell",

@@ -201,6 +201,8 @@ def _of_message_id(entry: Entry, forbidden: Mapping[str, str]) -> Symptom | None
         first = next(iter(entry.message.splitlines()), "")
         message = f"{program or 'a program'} dumped core: {first}"
         return Symptom(cause=Cause.CORE_DUMP, message=message, weight=BLEMISH, name=program)
+    if by_id == journal.JOURNAL_DROPPED:
+        return Symptom(cause=Cause.FLOOD, message=entry.message, weight=BLEMISH, name=name)
     if by_id == journal.OOM_KILL:
         return Symptom(cause=Cause.OOM_KILL, message=entry.message, weight=BLEMISH, name=name)
     if not entry.is_from_manager:

@@ -218,6 +218,11 @@ BLEMISHES: list[tuple[Cause, Sequence[Entry | bytes], str]] = [
         "a.service: killed",
     ),
     (
+        Cause.FLOOD,
+        [entry("Suppressed 7 messages from a.service", 6, MESSAGE_ID=journal.JOURNAL_DROPPED)],
+        "Suppressed 7 messages from a.service",
+    ),
+    (
         Cause.OOPS,
         [b"[    4.0] BUG: kernel NULL pointer dereference, address: 0000000000000000"],
         "BUG: kernel NULL pointer dereference, address: 0000000000000000",

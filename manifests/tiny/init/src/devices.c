@@ -142,6 +142,14 @@ size_t devices_polls(struct pollfd *slots, size_t room)
     return count;
 }
 
+bool devices_have(int fd)
+{
+    for (size_t i = 0; i < button_count; i++)
+        if (buttons[i].fd == fd)
+            return true;
+    return false;
+}
+
 bool devices_power_pressed(int fd)
 {
     struct input_event event;

@@ -13,6 +13,7 @@
 
 /* Message ids of systemd, see sd-messages.h: whoever reads the journal of a guest knows them. */
 #define JOURNAL_STARTED "f77379a8490b408bbe5f6940505a777b"
+#define JOURNAL_DROPPED "a596d6fe7bfa4994828e72309e95d61e"
 #define JOURNAL_STOPPED "d93fb3c9c24d451a97cea615ce59c00b"
 #define UNIT_STARTING "7d4958e842da4a758f6c1cdc7b36dcc5"
 #define UNIT_STARTED "39f53479d3a045ac8e11786248231fbf"
@@ -30,8 +31,8 @@ struct field {
     const char *value;
 };
 void journal_open(void);
-void journal_write(int priority, const char *speaker, pid_t pid, const char *message,
-                   const struct field *more, size_t count);
+size_t journal_write(int priority, const char *speaker, pid_t pid, const char *message,
+                     const struct field *more, size_t count);
 void journal_say(int priority, const char *id, const char *unit, const struct field *more,
                  size_t count, const char *format, ...) __attribute__((format(printf, 6, 7)));
 void journal_read_kernel(void);
@@ -59,6 +60,7 @@ int devices_open(void);
 void devices_scan(void);
 void devices_events(int fd);
 size_t devices_polls(struct pollfd *slots, size_t room);
+bool devices_have(int fd);
 bool devices_power_pressed(int fd);
 
 #endif

@@ -173,10 +173,10 @@ static void go_round(int timeout_ms)
             journal_read_kernel();
         else if (slots[i].events & POLLOUT)
             journal_send(slots[i].revents);
+        else if (!devices_have(fd))
+            services_read(fd);
         else if (devices_power_pressed(fd))
             end = RB_POWER_OFF;
-        else
-            services_read(fd);
     }
 }
 

@@ -3,7 +3,8 @@
  * Services: each is a file NAME.service of one line, "KIND NEED COMMAND...", in /etc/tiny or
  * /usr/lib/tiny, the first of which wins. KIND is "oneshot" (ends, then it is started) or "simple"
  * (runs on); NEED is "required" (the target is missed without it) or "wanted". What a service
- * writes goes to the journal, line by line.
+ * writes goes to the journal, line by line; of who writes too much, what is beyond that is dropped
+ * and counted, so that neither the service nor anybody else waits for it.
  */
 #define _GNU_SOURCE
 #include "init.h"
@@ -24,8 +25,10 @@
 #define MOST_WORDS 32
 #define CANNOT_RUN 203 /* as systemd says it: 203/EXEC */
 #define AGAIN_MS 1000
-#define READS 8       /* of 1 KiB a round: who never pauses must not keep all else waiting */
-#define LAST_READS 64 /* what a pipe holds */
+#define READS 1      /* of 8 KiB a round: who never pauses must not keep all else waiting */
+#define LAST_READS 8 /* what a pipe holds */
+#define MOST_BYTES (2 << 20) /* of the journal, for what a service says in so many milliseconds */
+#define WINDOW_MS 5000
 
 enum state { STARTING, STARTED, FAILED };
 
@@ -38,6 +41,9 @@ struct service {
     int output;
     char text[1024];
     size_t length;
+    long long window_ends;
+    size_t written;
+    unsigned long dropped;
 };
 
 static const char *const places[] = {"/etc/tiny/services", "/usr/lib/tiny/services"};
@@ -250,9 +256,37 @@ static void say_line(struct service *service)
     const struct field fields[] = {{"_SYSTEMD_UNIT", service->unit}, {"_TRANSPORT", "stdout"}};
 
     service->text[service->length] = '\0';
-    if (service->length)
-        journal_write(6, service->name, service->pid, service->text, fields, 2);
+    if (service->length && service->written >= MOST_BYTES)
+        service->dropped++;
+    else if (service->length)
+        service->written +=
+            journal_write(6, service->name, service->pid, service->text, fields, 2);
     service->length = 0;
+}
+
+/* In the words of journald. */
+static void say_dropped(struct service *service)
+{
+    char number[24];
+    const struct field fields[] = {{"N_DROPPED", number}};
+
+    if (!service->dropped)
+        return;
+    snprintf(number, sizeof(number), "%lu", service->dropped);
+    service->dropped = 0;
+    journal_say(4, JOURNAL_DROPPED, service->unit, fields, 1, "Suppressed %s messages from %s",
+                number, service->unit);
+}
+
+static void renew(struct service *service)
+{
+    long long now = now_ms();
+
+    if (now < service->window_ends)
+        return;
+    say_dropped(service);
+    service->written = 0;
+    service->window_ends = now + WINDOW_MS;
 }
 
 size_t services_polls(struct pollfd *slots, size_t room)
@@ -267,9 +301,10 @@ size_t services_polls(struct pollfd *slots, size_t room)
 
 static void read_output(struct service *service, int reads)
 {
-    char buffer[1024];
+    char buffer[8192];
     ssize_t length = 1;
 
+    renew(service);
     while (reads-- > 0 && (length = read(service->output, buffer, sizeof(buffer))) > 0)
         for (ssize_t i = 0; i < length; i++) {
             if (buffer[i] == '\n' || service->length == sizeof(service->text) - 1)
@@ -300,6 +335,7 @@ static void ended(struct service *service, int status)
     if (service->output >= 0)
         read_output(service, LAST_READS);
     say_line(service);
+    say_dropped(service);
     service->pid = 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         if (service->state == STARTING)
@@ -384,17 +420,22 @@ void services_tick(void)
     static char *const console[] = {"/bin/busybox", "sh", "-l", NULL};
     char *const shell[] = {"/bin/sh", "/etc/ostci-guest/shell", shell_port, NULL};
 
+    for (size_t i = 0; i < count; i++)
+        if (services[i].dropped)
+            renew(&services[i]);
     if (!shell_pid && shell_port[0] && now_ms() >= shell_after && access(shell[1], R_OK) == 0)
         shell_pid = run_shell(shell, "/dev/null");
     if (!console_pid && console_wanted && now_ms() >= console_after)
         console_pid = run_shell(console, console_device());
 }
 
-/* How long poll may wait before a shell is due again. */
+/* How long poll may wait before a shell is due again, or to be told what was dropped. */
 int services_timeout(void)
 {
     bool due = (!shell_pid && shell_port[0]) || (!console_pid && console_wanted);
 
+    for (size_t i = 0; i < count; i++)
+        due |= services[i].dropped > 0;
     return due ? AGAIN_MS : -1;
 }
 
