@@ -218,6 +218,8 @@ class Machine(Waits, Copies, Looks, Network):
             following = self._running()
             self._warm_up()
             following.wait_quiet(_QUIET_S * self.speed)
+            # By now a login is on the screen, which at the end of the start-up often is not.
+            self._evidence.final_screenshot(following.domain)
             self._end_in(state)
         return self._overlay
 

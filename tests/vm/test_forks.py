@@ -13,10 +13,13 @@ from pipeline.cli.house import init
 from pipeline.ports import checkpoint
 from pipeline.ports.log import ListSink, Log
 from pipeline.stages.test import TestRequest, checkpoints, run_suite
+from pipeline.words.picture import Shows, shows
+from pipeline.words.png import read_png
 from pipeline.words.verdict import SuiteResult, Verdict
 from tests.guests import fault, guest_request
 from tests.person import person
 from tests.work import TINY, TOP, ostci_argv
+from vmtests.evidence import FINAL
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 SUITES = Path(__file__).parent / "suites"
@@ -112,6 +115,25 @@ def test_the_machine_of_a_failed_test_can_be_entered(house: Path, log: Log) -> N
     assert none.returncode == 2
     assert "no machine of x86_64-guest forks/test_other is kept" in none.stderr
     assert "kept are: x86_64-guest --suite forks/test_that_fails" in none.stderr
+
+
+# It is painted when the checkpoint is on its way, of which the program is left that wakes copies.
+PAINTS_LATE = fault(
+    "early() { dmesg -n 1; }\n"
+    "target() { printf '\\033c' >/dev/tty0; reached $UNIT; }\n"
+    "late() { while [ ! -e /run/ostci-shell/wake ]; do :; done; echo guest login: >/dev/tty0; }"
+)
+
+
+def test_the_last_picture_of_a_boot_is_taken_when_its_checkpoint_is(
+    tmp_path: Path, log: Log
+) -> None:
+    request = guest_request(PAINTS_LATE, tmp_path / "evidence", log=log)
+    request = replace(request, leaves_checkpoint=True)
+    result = run_suite(request, cache=tmp_path / "cache", tmp=tmp_path / "tmp", log=log)
+    shelf = checkpoint.Shelf(checkpoints(tmp_path / "cache"), log=log)
+    assert (result.verdict, [shelf.remove(name) for name in shelf.names()]) == ("passed", [True])
+    assert shows(read_png((tmp_path / "evidence" / FINAL).read_bytes())) is Shows.TEXT
 
 
 CONSOLE_ALONE = fault(
