@@ -10,13 +10,15 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.ports import initramfs, process
 from pipeline.ports.domain_root import shared_cache
-from pipeline.ports.files import lock, remove_tree
+from pipeline.ports.files import Held, lock, remove_tree
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.disk import DiskRequest, make_disk
@@ -28,6 +30,7 @@ from pipeline.words.tree import Disk, Tree
 _INIT = Path(__file__).with_name("guest_init.sh")
 _PACKAGES = ("linux-image-cloud-amd64", "ostree-boot")
 _BASE = RefName("guest/base")
+_UNUSED_S = 24 * 3600.0
 TARGET = Target(
     name="guest",
     default_unit="multi-user.target",
@@ -50,7 +53,7 @@ def guest_repo(log: Log) -> Path:
     """Make the repository with the clean guest in it, once; tells where it is."""
     home = _home()
     repo = home / "repo"
-    with lock(home.parent / f"{home.name}.lock", what="test guest", wait_s=600.0):
+    with lock(_lock_of(home), what="test guest", wait_s=600.0):
         if not repo.is_dir():
             with tempfile.TemporaryDirectory(prefix="ostci-guest-") as name:
                 root = Path(name) / "root"
@@ -61,7 +64,32 @@ def guest_repo(log: Log) -> Path:
                 _ostree(["init", f"--repo={making}", "--mode=bare-user"], log)
                 _commit(making, _BASE, [f"--tree=dir={root}"], log)
                 making.rename(repo)
+        os.utime(home)
+    remove_unused(home)
     return repo
+
+
+def remove_unused(home: Path) -> None:
+    """Remove guests of other states of the sources, where nobody has used them for a day.
+
+    Whoever has one asks for it again with each test, which is what marks its use.
+    """
+    for other in home.parent.iterdir():
+        if other == home or not other.is_dir() or not _is_unused(other):
+            continue
+        with suppress(Held), lock(_lock_of(other), what="removing a test guest"):
+            if _is_unused(other):
+                remove_tree(other)
+
+
+def _is_unused(home: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return time.time() - home.stat().st_mtime > _UNUSED_S
+    return False
+
+
+def _lock_of(home: Path) -> Path:
+    return home.parent / f"{home.name}.lock"
 
 
 def commit_guest(layer: Mapping[str, str | None], *, log: Log) -> Commit:

@@ -2,7 +2,8 @@
 """The process behind ``ostci attach``: one kept machine, and a shell in it line by line.
 
 Each line is a script of its own; the directory is kept from one to the next. Written to by a
-program, it prints what the lines print and nothing else, and ends as the last one did.
+program, it prints what the lines print and nothing else, and ends as the last one did. Or it is
+the serial console, over reboots too, which needs nothing of ours to be well in the guest.
 """
 
 import json
@@ -14,17 +15,19 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cli.console import be_console, say
 from pipeline.cli.main import main
 from pipeline.ports.checkpoint import Checkpoint
-from pipeline.ports.domain import hypervisor
+from pipeline.ports.domain import Console, Ended, hypervisor
 from pipeline.ports.guest import GuestResult
 from pipeline.ports.log import FileSink, Log
 from pipeline.ports.loopback import raise_loopback
 from pipeline.words.errors import EXIT_PASSED, Failed
+from pipeline.words.symptoms import Cause, console_text
 from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
-from vmtests.origin import read_origin
+from vmtests.origin import Origin, read_origin
 
 _LINE_S = 600.0
 _SCRIPT = """\
@@ -56,15 +59,40 @@ def visit(path: Path) -> int:
     log = Log(file)
     origin = read_origin(Checkpoint(directory=kept, ram=None))
     evidence = Evidence(Path(said["scratch"]) / "evidence", log=log)
+    console = Console.SOCKET if said["console"] else Console.FILE
     with hypervisor(parameters.machines, Path(said["sockets"]) / "v", log=log) as virt:
-        machine = Machine(parameters, virt, evidence, log=log, name="kept", origin=origin)
+        machine = Machine(
+            parameters, virt, evidence, log=log, name="kept", origin=origin, console=console
+        )
         try:
             machine.start()
+            if console is Console.SOCKET:
+                return _be_console(machine, origin)
             return _talk(machine, parameters.tree.name)
         finally:
             machine.close()
             evidence.close()
             file.close()
+
+
+def _be_console(machine: Machine, origin: Origin) -> int:
+    """Be its console until the person leaves, or the guest is gone for good."""
+    sys.stdout.write("\n".join(map(console_text, origin.console)))
+    sys.stdout.flush()
+    say("here it goes on")
+    while (ended := _converse(machine)) is Ended.REBOOT:
+        machine.close()
+        machine.start()
+        say(f"the guest reboots: {machine.entry}")
+    if ended is Ended.CRASHED:
+        raise Failed("the guest's kernel crashed", where=machine.parameters.tree.name)
+    say("left" if ended is None else "the guest has powered off")
+    return EXIT_PASSED
+
+
+def _converse(machine: Machine) -> Ended | None:
+    assert machine.domain is not None
+    return be_console(machine.domain, meanwhile=machine.is_there)
 
 
 def _talk(machine: Machine, name: str) -> int:
@@ -77,6 +105,10 @@ def _talk(machine: Machine, name: str) -> int:
         try:
             done = machine.shell(_SCRIPT.format(line=line), timeout_s=_LINE_S)
         except GuestFailed as error:
+            if error.cause is Cause.NO_SHELL:
+                raise Failed(
+                    error.what, where=name, hint="its console: ostci attach --console"
+                ) from error
             raise Failed(f"the machine is gone: {error.what}", where=name) from error
         except KeyboardInterrupt:
             sys.stderr.write("\n[it still runs in the machine; the next line waits for it]\n")

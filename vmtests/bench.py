@@ -233,7 +233,7 @@ class Bench:
             if self.parameters.leaves_checkpoint and is_well and self.forks is not None:
                 self.forks.make(self.machine)
             failed = next((one for one in self.results if one.verdict is Verdict.FAILED), None)
-            forks = self._forks_here() if failed is not None and self.machine.is_alive() else None
+            forks = self._forks_here() if failed is not None and self.machine.is_there() else None
             if failed is not None and forks is not None:
                 forks.keep(self.machine, failed.name, at_end=True)
             self.machine.close()

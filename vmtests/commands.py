@@ -74,9 +74,12 @@ class Commands:
 
     def is_alive(self) -> bool:
         """Tell whether a guest is there that could still answer."""
+        return self.is_there() and self.watch.final is None
+
+    def is_there(self) -> bool:
+        """Tell whether a guest is there at all, be it one that has hung."""
         self._catch_up()
-        following = self._following
-        return following is not None and following.ended is None and self.watch.final is None
+        return self._following is not None and self._following.ended is None
 
     def _run(self, title: str, script: str, timeout_s: float) -> GuestResult:
         title = title[:200]

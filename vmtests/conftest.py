@@ -65,10 +65,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     bench = the_bench()
     sink = item.stash[_LOGS] = ListSink()
     found: object = None
-    with bench.log.also(sink), suppress(_Red, _NoMachine), bench.log.step(_name(item)) as step:
+    with bench.log.also(sink), suppress(_Red, _NoMachine), bench.log.step(name_of(item)) as step:
         found = yield
         step.seconds = item.stash.get(SECONDS, None)
-        verdicts = {one.verdict for one in bench.results if one.name == _name(item)}
+        verdicts = {one.verdict for one in bench.results if one.name == name_of(item)}
         if Verdict.FAILED in verdicts:
             raise _Red
         if Verdict.TROUBLE in verdicts:
@@ -143,7 +143,7 @@ def _judge(
     lines = item.stash[_LOGS].texts() if _LOGS in item.stash else []
     log = "\n".join([*lines, *described])
     result = TestResult(
-        name=_name(item),
+        name=name_of(item),
         verdict=verdict,
         seconds=round(seconds, 3),
         message=message,
@@ -154,7 +154,7 @@ def _judge(
     return result, described or (item.stash.get(SAID, [])[-_MOST_SAID:] if _is_bad(result) else [])
 
 
-def _name(item: pytest.Item) -> str:
+def name_of(item: pytest.Item) -> str:
     """Name a result; one of many of the same function, that is marked so, by its parameter."""
     if item.get_closest_marker("named") is None:
         return item.name
@@ -209,7 +209,14 @@ def machine(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Machine]:
     if is_cold or not bench.can_fork():
         yield bench.booted()
         return
-    with bench.fork(request.node.name) as found:
+    with forked(bench, request.node.name) as found:
+        yield found
+
+
+@contextmanager
+def forked(bench: Bench, test: str) -> Iterator[Machine]:
+    """Have a fork for a test, where ``can_fork``: it is then the machine that is spoken of."""
+    with bench.fork(test) as found:
         bench.current = found
         yield found
         bench.current = None

@@ -33,8 +33,10 @@ _IDLE_SHARE = 0.15
 """Of one processor, which a guest without anything to do takes for its clock."""
 _CONSOLE_CHUNK = 1024**2
 _LONGEST_CONSOLE_LINE = 4096
+_LONGEST_TOLD = 500
 _MOST_ENTRIES = 20_000
 _QUOTED = 15
+_SCREENFUL = 40
 _ENDS = {
     Ended.SHUTDOWN: "powered-off",
     Ended.REBOOT: "reboot",
@@ -67,8 +69,12 @@ class Following:
         watch: BootWatch,
         evidence: Evidence,
         before: Iterable[Entry] = (),
+        console_before: Iterable[bytes] = (),
     ) -> None:
-        """``before`` is what the journal of a copy had before it went on as one."""
+        """``before`` is what the journal of a copy had before it went on as one.
+
+        So are, of its console, the lines ``console_before``.
+        """
         self.domain = domain
         self.watch = watch
         self.entries: deque[Entry] = deque(before, maxlen=_MOST_ENTRIES)
@@ -79,7 +85,8 @@ class Following:
         self._shell_lost: GuestFailed | None = None
         self._console_at = 0
         self._console_lines = Lines(_LONGEST_CONSOLE_LINE)
-        self._console_tail: deque[bytes] = deque(maxlen=_QUOTED)
+        self._console_before = tuple(console_before)
+        self._console_tail: deque[bytes] = deque(maxlen=_SCREENFUL)
         self._next_screen = time.monotonic() + 1.0
         pid = domain.pid
         self._starving = Starving(pid) if pid is not None else None
@@ -176,6 +183,12 @@ class Following:
         self._wait_for_shell(ready_s)
         return self._shell.root
 
+    def root_seen(self) -> str | None:
+        """Tell the same without waiting; None where there is no shell, or it is lost."""
+        self._poll_shell()
+        is_there = self._shell.is_ready and self._shell_lost is None
+        return self._shell.root if is_there else None
+
     def send(self, script: str, *, seconds: float, ready_s: float, data: bytes = b"") -> None:
         """Hand a script to the guest's shell, and its input; raises GuestFailed without one."""
         self._wait_for_shell(ready_s)
@@ -205,7 +218,15 @@ class Following:
 
     def console(self) -> str:
         """Tell the last lines of the console."""
-        return "\n".join(console_text(line) for line in self._console_tail)
+        return "\n".join(console_text(line) for line in [*self._console_tail][-_QUOTED:])
+
+    def console_seen(self) -> tuple[bytes, ...]:
+        """List the last lines of the console, also from before a copy went on as one.
+
+        The last of them is what has no end yet, as a prompt has none.
+        """
+        rest = self._console_lines.rest()[:_LONGEST_TOLD]
+        return (*self._console_before, *self._console_tail, rest)[-_SCREENFUL:]
 
     def last_words(self) -> str:
         """Tell the last lines of console and journal, as a failure shows them."""
@@ -267,7 +288,7 @@ class Following:
             self._evidence.console(data)
         now = time.monotonic()
         for line in self._console_lines.feed(data):
-            self._console_tail.append(line[:500].rstrip(b"\r"))
+            self._console_tail.append(line[:_LONGEST_TOLD].rstrip(b"\r"))
             self.watch.console(line, now)
         return len(data)
 

@@ -201,12 +201,13 @@ class Forks:
             commit=parameters.tree.commit,
             since=time.time(),
             is_of_its_end=at_end,
+            has_shell=machine.has_shell,
         )
         try:
             with shelf.making() as making:
                 write_text(making.directory / "machine.json", to_json(kept), flush=False)
                 (making.directory / "parameters").write_bytes(pickle.dumps(parameters))
-                machine.write_seen(making.parts.seen)
+                machine.write_seen(making.parts.seen, needs_shell=False)
                 machine.keep(making.parts)
                 making.keep(kept.key, anew=True)
         except (Trouble, Failed, OSError) as error:

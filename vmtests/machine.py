@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.boot_count import next_boot
-from pipeline.ports.domain import Card, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain import Card, Console, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import Ram
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot
@@ -57,6 +57,7 @@ class Machine(Waits, Copies, Looks, Network):
         cards: Sequence[Card] = (),
         origin: "Origin | None" = None,
         ram: Path | None = None,
+        console: Console = Console.FILE,
     ) -> None:
         """``origin`` is the checkpoint that it begins from, ``ram`` a file for its memory."""
         self.parameters = parameters
@@ -67,6 +68,7 @@ class Machine(Waits, Copies, Looks, Network):
         self._cards = tuple(cards)
         self._origin = origin
         self._ram = ram
+        self._console = console
         self._evidence = evidence
         self._log = log
         self._overlay = Path(parameters.scratch) / f"{name}.qcow2"
@@ -116,8 +118,10 @@ class Machine(Waits, Copies, Looks, Network):
             self._following = Following(domain, self.watch, self._evidence)
         else:
             self.watch = origin.watch()
-            self._following = Following(domain, self.watch, self._evidence, origin.entries)
-            self._following.expect_shell(origin.root)
+            seen = (origin.entries, origin.console)
+            self._following = Following(domain, self.watch, self._evidence, *seen)
+            if origin.root is not None:
+                self._following.expect_shell(origin.root)
             domain.go_on()
             self._following.wake(name=self.alias)
         self._programs = {}
@@ -139,6 +143,7 @@ class Machine(Waits, Copies, Looks, Network):
             arch=self.parameters.tree.arch,
             extra_options=("-seed", str(self.parameters.seed)),
             cards=self._cards,
+            console=self._console,
         )
 
     def _patience(self, options: str) -> str:
@@ -213,6 +218,8 @@ class Machine(Waits, Copies, Looks, Network):
             following = self._running()
             self._warm_up()
             following.wait_quiet(_QUIET_S * self.speed)
+            # By now a login is on the screen, which at the end of the start-up often is not.
+            self._evidence.final_screenshot(following.domain)
             self._end_in(state)
         return self._overlay
 
@@ -260,15 +267,29 @@ class Machine(Waits, Copies, Looks, Network):
         """Throw away the disk of a machine that has ended."""
         self._overlay.unlink(missing_ok=True)
 
-    def write_seen(self, path: Path) -> None:
-        """Write down what was seen of this boot, for those that go on from here."""
+    @property
+    def has_shell(self) -> bool:
+        """Tell whether its shell has been there, and is not lost."""
+        return self._following is not None and self._following.root_seen() is not None
+
+    def write_seen(self, path: Path, *, needs_shell: bool = True) -> None:
+        """Write down what was seen of this boot, for those that go on from here.
+
+        Raises GuestFailed where it ``needs_shell`` and has none.
+        """
         from vmtests.origin import write_seen
 
         following = self._running()
-        root = following.root(SHELL_S * self.speed)
+        root = following.root(SHELL_S * self.speed) if needs_shell else following.root_seen()
         self._catch_up()
-        own = following.domain.spec.ram is not None
-        write_seen(path, self.watch, following.entries, root=root, has_own_ram=own)
+        write_seen(
+            path,
+            self.watch,
+            following.entries,
+            console=following.console_seen(),
+            root=root,
+            has_own_ram=following.domain.spec.ram is not None,
+        )
 
     def close(self) -> None:
         """End the machine, whatever it is doing, keeping all that it has said."""

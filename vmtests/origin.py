@@ -19,8 +19,10 @@ class Origin:
 
     checkpoint: Checkpoint
     entries: tuple[Entry, ...]
-    root: str
-    """What is mounted as the guest's /."""
+    root: str | None
+    """What is mounted as the guest's /; None where it had no shell to tell."""
+    console: tuple[bytes, ...]
+    """The last lines of its console."""
     has_own_ram: bool
     """Its memory was given by us, and is known to QEMU by our name for it."""
     _watch: BootWatch
@@ -33,10 +35,16 @@ class Origin:
 
 
 def write_seen(
-    path: Path, watch: BootWatch, entries: Iterable[Entry], *, root: str, has_own_ram: bool
+    path: Path,
+    watch: BootWatch,
+    entries: Iterable[Entry],
+    *,
+    console: Iterable[bytes],
+    root: str | None,
+    has_own_ram: bool,
 ) -> None:
     """Write down what was seen of a boot."""
-    path.write_bytes(pickle.dumps((watch, tuple(entries), root, has_own_ram)))
+    path.write_bytes(pickle.dumps((watch, tuple(entries), tuple(console), root, has_own_ram)))
 
 
 def read_origin(checkpoint: Checkpoint) -> Origin:
@@ -45,10 +53,15 @@ def read_origin(checkpoint: Checkpoint) -> Origin:
     The file is one that ``write_seen`` wrote, by its checksum; it only may be of other code.
     """
     try:
-        watch, entries, root, own = pickle.loads(checkpoint.seen.read_bytes())
+        watch, entries, console, root, own = pickle.loads(checkpoint.seen.read_bytes())
         assert isinstance(watch, BootWatch)
         return Origin(
-            checkpoint=checkpoint, entries=entries, root=root, has_own_ram=own, _watch=watch
+            checkpoint=checkpoint,
+            entries=entries,
+            console=console,
+            root=root,
+            has_own_ram=own,
+            _watch=watch,
         )
     except Exception as error:
         raise Damaged(f"what was seen before it cannot be read: {error}") from error

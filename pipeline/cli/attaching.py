@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``ostci attach``: a shell in the machine of a test, as it was when the test failed."""
+"""``ostci attach``: into the machine of a test, as it was when the test failed.
+
+By the fixture's shell, or by the serial console where that one does not answer.
+"""
 
 import argparse
 import json
@@ -46,20 +49,25 @@ def do_attach(options: argparse.Namespace) -> int:
             in_builder(house.workdir.root, ["attach", "--list"])  # says who has to look there
         chosen = _chosen(options, found, house)
         if chosen not in ours:
-            test = f"{chosen.suite}/{chosen.test}"
-            words = ["attach", chosen.tree, "--suite", test, "--run", chosen.run]
-            return go_on_as_builder(house, words)
+            return go_on_as_builder(house, _words(chosen, console=options.console))
+        if not (chosen.has_shell or options.console):
+            raise BadInput(
+                f"{chosen.suite}/{chosen.test} failed, and its shell did not answer",
+                where=chosen.tree,
+                hint=f"its console: {house.command(*_words(chosen, console=True))}",
+            )
         told = f"{chosen.tree} {chosen.suite}/{chosen.test} of run {chosen.run}"
         at = "its suite had ended" if chosen.is_of_its_end else "it had failed"
         with shelf.use(chosen.key) as checkpoint:
             if checkpoint is None:
                 raise Trouble(f"the machine of {told} is damaged", hint=_again(chosen, house))
-            house.log.fact(f"{told}, when {at}; Ctrl-D leaves")
+            leaves = "Ctrl-]" if options.console else "Ctrl-D"
+            house.log.fact(f"{told}, when {at}; {leaves} leaves")
             with live(sink):
                 scratch = house.tmp / "attach"
                 scratch.mkdir()
             with shared_place(Path("/tmp"), _SOCKETS) as sockets:
-                return _enter(checkpoint.directory, sockets, scratch, house)
+                return _enter(checkpoint.directory, sockets, scratch, house, options.console)
 
 
 def kept(shelf: Shelf) -> Iterator[KeptMachine]:
@@ -89,7 +97,8 @@ def _list(found: list[KeptMachine], *, as_json: bool) -> None:
         return
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(one.since))
-        print(f"{when}  {one.run}  {one.tree} --suite {one.suite}/{one.test}")
+        how = "" if one.has_shell else " --console"
+        print(f"{when}  {one.run}  {one.tree} --suite {one.suite}/{one.test}{how}")
     if not found:
         print("no machine is kept")
 
@@ -117,7 +126,14 @@ def _again(chosen: KeptMachine, house: House) -> str:
     return house.command("test", chosen.tree, "--suite", f"{chosen.suite}/{chosen.test}")
 
 
-def _enter(directory: Path, sockets: Path, scratch: Path, house: House) -> int:
+def _words(chosen: KeptMachine, *, console: bool) -> list[str]:
+    """Write the command that enters just this machine."""
+    test = f"{chosen.suite}/{chosen.test}"
+    words = ["attach", chosen.tree, "--suite", test, "--run", chosen.run]
+    return [*words, "--console"] if console else words
+
+
+def _enter(directory: Path, sockets: Path, scratch: Path, house: House, is_console: bool) -> int:
     """Let a process of its own hold the machine: it has an empty network and dies with it."""
     file = scratch / "visit.json"
     visit = {
@@ -126,6 +142,7 @@ def _enter(directory: Path, sockets: Path, scratch: Path, house: House) -> int:
         "scratch": str(scratch),
         "machines": house.settings.machines,
         "log": str(house.tmp / "attach.log"),
+        "console": is_console,
     }
     write_text(file, json.dumps(visit))
     argv = confined([sys.executable, "-m", "vmtests.attach", file], serves=True)

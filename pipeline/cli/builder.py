@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.cli.house import House
 from pipeline.ports import process
+from pipeline.ports.terminal import restored
 from pipeline.ports.worker_user import in_builder
 
 
@@ -15,12 +16,12 @@ def go_on_as_builder(house: House, words: Sequence[str]) -> int:
     return go_on(in_builder(house.workdir.root, words), house, cwd=Path("/"))
 
 
-def go_on(argv: Sequence[str | Path], house: House, *, cwd: Path) -> int:
+def go_on(argv: Sequence[str | Path], house: House, *, cwd: Path | None = None) -> int:
     """Run a program with this terminal until it ends; tells its exit code."""
     child = process.start(
         argv, log=house.log, cwd=cwd, stdin=sys.stdin.fileno(), stdout=None, stderr=None
     )
-    with child as running:
+    with restored(), child as running:
         while (code := running.wait(1.0)) is None:
             pass
     return code

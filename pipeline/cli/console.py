@@ -6,6 +6,7 @@ A guest that reboots is started again from what its disk's boot entry says by th
 
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +51,16 @@ def talk(session: Session) -> int:
     with hypervisor(session.machines, Path(session.sockets) / "v", log=log) as driver:
         while True:
             with driver.start(_spec(session, layer, boot)) as machine:
-                ended = _converse(machine)
+                ended = be_console(machine)
             if ended is None or ended is Ended.SHUTDOWN:
-                _say("left" if ended is None else "the guest has powered off")
+                say("left" if ended is None else "the guest has powered off")
                 return EXIT_PASSED
             if ended is Ended.CRASHED:
                 raise Failed("the guest's kernel crashed", where=session.name)
             if ended is not Ended.REBOOT:
                 raise Trouble("QEMU was killed", where=session.name)
             boot = next_boot(layer, scratch / "boot", log=log)
-            _say(f"the guest reboots: {boot.title}")
+            say(f"the guest reboots: {boot.title}")
 
 
 def _spec(session: Session, layer: Path, boot: image.BootEntry) -> MachineSpec:
@@ -76,16 +77,17 @@ def _spec(session: Session, layer: Path, boot: image.BootEntry) -> MachineSpec:
     )
 
 
-def _converse(machine: Domain) -> Ended | None:
+def be_console(machine: Domain, *, meanwhile: Callable[[], object] = lambda: None) -> Ended | None:
     """Be the console; tells how the machine ended, or None when the person left."""
     with closing(socket.socket(socket.AF_UNIX)) as wire:
         wire.connect(str(machine.console_socket))
-        if converse(wire, is_over=lambda: not machine.is_running()):
+        if converse(wire, is_over=lambda: not machine.is_running(), meanwhile=meanwhile):
             return None
     return machine.wait_ended(_END_S) or Ended.KILLED
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell the person something in brackets, that the guest does not say."""
     sys.stderr.write(f"\r\n[{text}]\r\n")
 
 

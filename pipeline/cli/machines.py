@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.builder import go_on_as_builder
+from pipeline.cli.builder import go_on, go_on_as_builder
 from pipeline.cli.building import read_built
 from pipeline.cli.house import House
 from pipeline.cli.open import open_house, open_with_sink
@@ -100,13 +100,7 @@ def _run(session: object, scratch: Path, house: House) -> int:
     """Let a process of its own hold the machine: it has an empty network and dies with it."""
     file = scratch / "session.json"
     write_text(file, to_json(session))
-    argv = confined([sys.executable, "-m", "pipeline.cli.console", file])
-    with process.start(
-        argv, log=house.log, stdin=sys.stdin.fileno(), stdout=None, stderr=None
-    ) as child:
-        while (code := child.wait(1.0)) is None:
-            pass
-        return code
+    return go_on(confined([sys.executable, "-m", "pipeline.cli.console", file]), house)
 
 
 def do_shell(options: argparse.Namespace) -> int:

@@ -12,12 +12,15 @@ from pipeline.cli.house import House
 from pipeline.cli.record import read_record
 from pipeline.cli.terminal import TerminalSink
 from pipeline.cli.try_told import tell
+from pipeline.cli.try_waits import master_url, standing
 from pipeline.ports.log import Level, Line, Log
 from pipeline.words.errors import BadInput, Ending, Failed, Interrupted, Trouble
 from pipeline.words.push import NewPush, Push, PushState
 from pipeline.words.run import RunEnding
 
 _LOOK_S = 0.3
+_ASK_S = 3.0
+"""How often it is looked whether a master is up."""
 _LONGEST = 120
 
 
@@ -46,9 +49,8 @@ def follow(house: House, sink: TerminalSink, made: NewPush, *, by: str, as_json:
 
 def _wait(house: House, sink: TerminalSink, id: int) -> Push:
     pushes = house.ledger.pushes
-    with waiting(sink, f"push {id} waits for a master"):
-        while (push := pushes.get(id)).is_open and push.run is None:
-            wait_a_little(_LOOK_S)
+    while (push := pushes.get(id)).is_open and push.run is None:
+        _wait_while_it_stands(house, sink, push)
     if push.run is None:
         return push
     house.log.fact(f"push {id} is run {push.run}")
@@ -59,6 +61,20 @@ def _wait(house: House, sink: TerminalSink, id: int) -> Push:
         wait_a_little(_LOOK_S)
     tell_done(house.log, [*followed.look(), *followed.look()])
     return push
+
+
+def _wait_while_it_stands(house: House, sink: TerminalSink, push: Push) -> None:
+    """Wait for its run, or until something else is to be said of what it waits for."""
+    told = standing(push, master_url(house))
+    with waiting(sink, f"push {push.id} {told}"):
+        asked = time.monotonic()
+        while push.is_open and push.run is None:
+            wait_a_little(_LOOK_S)
+            push = house.ledger.pushes.get(push.id)
+            if time.monotonic() - asked >= _ASK_S:
+                asked = time.monotonic()
+                if standing(push, master_url(house)) != told:
+                    return
 
 
 def wait_a_little(seconds: float) -> None:

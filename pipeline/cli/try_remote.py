@@ -16,7 +16,9 @@ from pathlib import Path
 from pipeline.cli.house import House
 from pipeline.cli.line import line_snapshot
 from pipeline.cli.terminal import TerminalSink, live
+from pipeline.cli.try_follow import follow, waiting
 from pipeline.cli.try_push import new_try
+from pipeline.cli.try_waits import master_url, standing, taken_soon
 from pipeline.cli.trying import check_names, newest_start, swap_of, wish_of
 from pipeline.ports.git_commands import Git
 from pipeline.ports.log import Log
@@ -52,25 +54,31 @@ def send(house: House, sink: TerminalSink, options: argparse.Namespace) -> int:
         swap = replace(swap, replaced=tuple(known[component] for component in pairs))
         made = new_try(house, wish_of(options, swap, by=by))
         if options.follow:
-            from pipeline.cli.try_follow import follow
-
             follow(house, sink, made, by=by, as_json=options.json)
             return EXIT_PASSED
         push = house.ledger.pushes.add(made)
         house.workdir.pushed.touch()
-    _tell(house, push, as_json=options.json)
+        master = master_url(house)
+        if master:
+            with waiting(sink, f"push {push.id} {standing(push, master)}"):
+                push = taken_soon(house, push)
+    _tell(house, push, master, as_json=options.json)
     return EXIT_PASSED
 
 
-def _tell(house: House, push: Push, *, as_json: bool) -> None:
+def _tell(house: House, push: Push, master: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(plain(push), indent=2))
         return
-    print(f"push {push.id} is a try, and waits for a master: {house.command('up')}")
+    print(f"push {push.id} is a try, and {standing(push, master)}")
     for one in push.wish.replaced:
         print(f"  replaced  {one.words()}")
-    print(f"next: {house.command('pushes')}")
-    print(f"      or without a master: {house.command('run', '--push', str(push.id))}")
+    if push.run is not None:
+        print(f"next: {house.command('show', push.run)}")
+        return
+    print(f"next: {house.command('pushes') if master else house.command('up')}")
+    if not master:
+        print(f"      or without a master: {house.command('run', '--push', str(push.id))}")
 
 
 def directories_of(pairs: Mapping[str, str]) -> dict[str, Path]:

@@ -242,6 +242,8 @@ def _attach(parser: Parser) -> None:
     parser.add_argument("tree", nargs="?", default="", help="a tree such as x86_64-runtime")
     parser.add_argument("--suite", default="", metavar="SUITE[/TEST]", help="of all, the newest")
     parser.add_argument("--run", metavar="VERSION")
+    console = "its serial console instead of a shell, for a guest that has none; Ctrl-] leaves"
+    parser.add_argument("--console", action="store_true", help=console)
     parser.add_argument("--list", action="store_true", help="only tell which machines are kept")
     parser.add_argument("--json", action="store_true", help="the same for a program")
 
@@ -386,7 +388,8 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "attach",
         "attaching",
         "enter the machine of a test as it was when it failed",
-        "ostci -C work attach x86_64-runtime --suite installed/glib/spawn.test",
+        "ostci -C work attach x86_64-runtime --suite installed/glib/spawn.test; "
+        "ostci -C work attach x86_64-runtime --suite smoke --console",
         _attach,
     ),
     ("boot", "machines", "boot any tree to a console", "ostci -C work boot x86_64-runtime", _boot),

@@ -25,7 +25,7 @@ from pipeline.ports.files import Held, flush, lock, own_place, remove_tree, uniq
 from pipeline.ports.log import Log
 from pipeline.ports.migration import Damaged
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 """To be raised when what a checkpoint holds means something else than before."""
 MOST = 6
 """Checkpoints of one shelf; the one that was used longest ago goes first."""

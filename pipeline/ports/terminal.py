@@ -58,11 +58,17 @@ LEAVE = b"\x1d"
 """Ctrl-], which leaves a conversation, as with telnet."""
 
 
-def converse(wire: socket.socket, *, is_over: Callable[[], bool]) -> bool:
+def converse(
+    wire: socket.socket,
+    *,
+    is_over: Callable[[], bool],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> bool:
     """Pass on bytes between this terminal and a socket; tells whether the person left.
 
     It ends when the other side hangs up, or is over. An input that is no terminal and ends does
-    not end it: what the other side still says is heard.
+    not end it: what the other side still says is heard. ``meanwhile`` is called again and again,
+    several times a second.
     """
     source = sys.stdin.fileno()
     with selectors.DefaultSelector() as selector, _raw(source):
@@ -72,6 +78,7 @@ def converse(wire: socket.socket, *, is_over: Callable[[], bool]) -> bool:
             selector.register(source, selectors.EVENT_READ)
         while True:
             ready = selector.select(0.2)
+            meanwhile()
             if not ready and is_over():
                 return False
             for key, _ in ready:
@@ -95,6 +102,23 @@ def _receive(wire: socket.socket) -> bytes:
         return wire.recv(_CHUNK)
     except ConnectionResetError:
         return b""
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Have this terminal set after the ``with`` as it was before, whatever a program does to it.
+
+    One that makes it raw may be killed, and then cannot set it back itself.
+    """
+    source = sys.stdin.fileno()
+    if not os.isatty(source):
+        yield
+        return
+    before = termios.tcgetattr(source)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(source, termios.TCSADRAIN, before)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.ports.depmod import add_module_lists
@@ -53,6 +53,7 @@ METADATA_KEY = "ostci.base"
 MAX_AGE_S = 3600.0
 """How old apt's lists may be when a base is resolved."""
 _KEEP_SHARED = 8
+"""Bases in the shared cache; the one that was used longest ago goes first."""
 _TIMES = 3
 _WAIT_S = 3600.0
 
@@ -133,6 +134,7 @@ def import_base(
             repo.set_ref(_ref(request, lists), found[variant_name(lists)])
         for lists in missing:
             _give_shared(lists, pin, repo, found[variant_name(lists)], log)
+        _mark_used(pin)
     return BaseResult(pin=pin, variants=found, cached=not missing)
 
 
@@ -223,15 +225,29 @@ def _give_shared(
             return
         shared.pull_local(repo.path, [commit])
         shared.set_ref(_shared_ref(pin, variant_name(lists)), commit)
-        keys = sorted(
-            (shared.path / "refs/heads/bases").iterdir(), key=lambda path: path.stat().st_mtime
-        )
+        # The one that was used last stands last.
+        keys = sorted(_shared_refs(shared.path).iterdir(), key=lambda path: path.stat().st_mtime)
         for old in keys[:-_KEEP_SHARED]:
             for ref in shared.refs(f"bases/{old.name}"):
                 shared.set_ref(ref, None)
             remove_tree(old)
         if len(keys) > _KEEP_SHARED:
             shared.prune()
+
+
+def _shared_refs(bases: Path) -> Path:
+    return bases / "refs/heads/bases"
+
+
+def _mark_used(pin: BasePin) -> None:
+    """Mark a shared base as used, also where a work directory has it from before.
+
+    No lock is waited for: whoever removes old ones meanwhile leaves the newest alone.
+    """
+    directory = shared_cache()
+    if directory is not None:
+        with suppress(FileNotFoundError):
+            os.utime(_shared_refs(directory / "bases") / pin.key)
 
 
 # Making

@@ -12,7 +12,7 @@ class KeptMachine:
     """``suite`` and ``test`` are named as ``ostci test --suite SUITE/TEST`` has them.
 
     ``since`` is seconds since 1970. ``is_of_its_end``: it is as it was when its suite had ended,
-    because other tests had the same machine.
+    because other tests had the same machine. Without ``has_shell`` only its console is left.
     """
 
     run: str
@@ -23,6 +23,7 @@ class KeptMachine:
     commit: str = ""
     message: str = ""
     is_of_its_end: bool = False
+    has_shell: bool = True
 
     @property
     def key(self) -> str:

@@ -364,6 +364,30 @@ def test_the_shared_cache_gives_the_same_commit_to_another_work_directory(
     other.repo.fsck()
 
 
+def test_of_shared_bases_the_one_goes_that_was_used_longest_ago(
+    importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTCI_CACHE", str(tmp_path / "shared"))
+    bases = [
+        tar_base(runtime=make_tar(tmp_path / f"{number}.tar", {"usr/x": f"{number}"}))
+        for number in range(10)
+    ]
+    for base in bases[:8]:  # as many as there may be
+        assert not importer.go(base).cached
+    assert importer.go(bases[0]).cached, "it is taken from there"
+    assert importer.go(bases[0]).cached, "and is here now"
+    importer.go(bases[8])
+    refs = tmp_path / "shared/bases/refs/heads/bases"
+    found = {path.name for path in refs.iterdir()}
+    assert found == {importer.pin(bases[number]).key for number in (0, *range(2, 9))}
+    assert importer.go(bases[2]).cached
+    # What a work directory has from before counts as used, too.
+    os.utime(refs / importer.pin(bases[2]).key, (0, 0))
+    assert importer.go(bases[2]).cached
+    importer.go(bases[9])
+    assert (refs / importer.pin(bases[2]).key).is_dir()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes an ordinary user: needs to be root")
 def test_an_ordinary_user_makes_the_same_base(importer: Importer) -> None:
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable]

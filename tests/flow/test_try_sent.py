@@ -85,6 +85,14 @@ def test_a_directory_is_sent_as_it_is_and_tried_by_the_master(work: Cheap, mine:
     assert house.repo.read(tree["commit"], "/usr/share/cheap/new") == b"not committed\n"
 
 
+def test_a_try_for_which_there_is_no_master_says_so(work: Cheap, mine: Path) -> None:
+    said = work.ostci("try", "--remote", f"one={mine}").out
+    (push,) = [one for one in work.house().ledger.pushes.open() if one.is_try]
+    assert f"push {push.id} is a try, and waits for a master since " in said
+    assert " UTC, and none is up\n" in said and f"next: ostci -C {work.root} up\n" in said
+    work.house().ledger.pushes.end(push.id, PushState.DONE)
+
+
 def test_who_stops_following_cancels_what_waits_and_what_runs(work: Cheap, mine: Path) -> None:
     pushes = work.house().ledger.pushes
     child = work.start("try", "--remote", "--follow", f"one={mine}")

@@ -20,7 +20,7 @@ from pipeline.ports.master_settings import write_secret
 from pipeline.ports.page import FROM_A_PROGRAM, Page
 from pipeline.ports.sent import LARGEST, PIECE
 from pipeline.words.errors import BadInput
-from pipeline.words.push import Push, Via
+from pipeline.words.push import Push, PushState, Via
 from pipeline.words.run import RunEnding
 from tests.cheap import NO_KERNEL, Cheap
 from tests.masters import Up
@@ -100,6 +100,36 @@ def test_a_directory_is_sent_to_a_server_followed_and_told_of(
     # The same once more is not sent again.
     (file,) = (up.root / "sent").glob("*.tar.gz")
     assert sha256(file.read_bytes()).hexdigest() == push.wish.replaced[0].sent
+
+
+def test_a_try_of_the_work_directory_says_who_has_begun_it_or_what_it_waits_for(
+    up: Up, mine: Path
+) -> None:
+    work = up.work
+    (mine / "build.sh").write_text("sleep 300\n")
+    sent: list[Push] = []
+    said = ""
+    try:
+        # Until there is no place for another run.
+        while not sent or sent[-1].run is not None:
+            said = work.ostci("try", "--remote", f"one={mine}").out
+            sent.append(newest(up))
+            assert len(sent) < 10, said
+            run, told = sent[-1].run, f"push {sent[-1].id} is a try, and "
+            if run is not None:
+                assert said.startswith(f"{told}is run {run}; the master at {up.url} has begun it")
+                assert f"next: ostci -C {up.root} show {run}\n" in said
+        assert len(sent) > 1
+        assert said.startswith(f"{told}waits for a free place of the master at {up.url} since ")
+        assert f"next: ostci -C {up.root} pushes\n" in said
+    finally:
+        for push in reversed(sent):
+            if push.run is None:
+                up.ledger.pushes.end(push.id, PushState.DONE, "nobody wants it")
+            else:
+                work.ostci("cancel", push.run)
+    for push in sent:
+        up.wait_ended(push)
 
 
 def test_who_stops_following_cancels_it_on_the_server(

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The console of ``ostci boot``: a person types on a terminal, a guest answers."""
 
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ from pipeline.ports.domain import confined
 from pipeline.ports.log import Log
 from pipeline.words.records import to_json
 from tests import bare
+from tests.person import Person
+from tests.person import person as at_a_terminal
 
 TOP = Path(__file__).resolve().parents[2]
 SHELL = "setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'"
@@ -24,47 +24,14 @@ SHELL = "setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'"
 pytestmark = pytest.mark.vm
 
 
-class Person:
-    """Somebody at a terminal: reads, types, and sees how it ends."""
-
-    def __init__(self, child: "subprocess.Popen[bytes]", terminal: int) -> None:
-        self.child = child
-        self.seen = ""
-        self._terminal = terminal
-
-    def wait_for(self, text: str) -> None:
-        until = time.monotonic() + bare.DEADLINE_S
-        while text not in self.seen:
-            assert time.monotonic() < until, f"only this was seen: {self.seen}"
-            try:
-                self.seen += os.read(self._terminal, 1 << 16).decode(errors="replace")
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError:
-                raise AssertionError(f"it hung up after {self.seen}") from None
-
-    def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-
 @contextmanager
 def person(session: Session) -> Iterator[Person]:
     """Start the console as ``ostci boot`` does, on a terminal of its own."""
     file = Path(session.scratch) / "session.json"
     file.write_text(to_json(session))
-    here, there = os.openpty()
-    os.set_blocking(here, False)
     argv = confined([sys.executable, "-m", "pipeline.cli.console", file])
-    with subprocess.Popen(
-        argv, cwd=TOP, stdin=there, stdout=there, stderr=there, start_new_session=True
-    ) as child:
-        os.close(there)
-        try:
-            yield Person(child, here)
-            child.wait(60.0)
-        finally:
-            child.kill()
-            os.close(here)
+    with at_a_terminal(argv, cwd=TOP) as found:
+        yield found
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ports.log import Log
+from pipeline.ports.log import ListSink, Log
 from pipeline.stages.test import TestRequest, run_suite
 from pipeline.words.errors import BadInput
 from pipeline.words.external import SourceFile, read_externals
+from pipeline.words.kept import slug
 from pipeline.words.verdict import SuiteResult, Verdict
 from tests.guests import guest_request
 
@@ -30,12 +31,14 @@ FILES = {
     "fails": "#!/bin/sh\necho it broke >&2; exit 3\n",
     "forever": "#!/bin/sh\n## ostci:\n##   timeout: 1\nsleep 1000\n",
     "later": "#!/bin/sh\n## ostci:\n##   expected-to-fail: https://bugs/1\nexit 1\n",
+    "leaves": "#!/bin/sh\necho >/var/tmp/trace\n",
     "lib.sh": "WORD=sourced\n",
     "malformed": "#!/bin/sh\n## ostci:\n##   timeuot: 5\n",
     "misses": "#!/bin/sh\n## ostci:\n##   needs: no-such-program\n",
     "panics": "#!/bin/sh\necho c >/proc/sysrq-trigger; sleep 100\n",
     "plain": '#!/bin/sh\n[ -z "$AUTOPKGTEST_REBOOT_MARK" ] && echo fine >"$AUTOPKGTEST_TMP/out"\n',
     "reboots": REBOOTS,
+    "sees": "#!/bin/sh\ntest ! -e /var/tmp/trace\n",
     "skips": "#!/bin/sh\necho no bus; exit 77\n",
     "zmore": "#!/bin/sh\n## ostci:\n##   reboots: 1\nautopkgtest-reboot again\n",
 }
@@ -54,6 +57,11 @@ def request_of(tmp: Path, log: Log, *names: str) -> TestRequest:
 
 def run(request: TestRequest, tmp: Path, log: Log) -> SuiteResult:
     return run_suite(request, cache=tmp / "cache", tmp=tmp / "tmp", log=log)
+
+
+def boots(sink: ListSink) -> int:
+    """Count the boots."""
+    return sum(1 for line in sink.texts() if ": boot done in" in line)
 
 
 def test_each_external_test_has_its_own_result(tmp_path: Path, log: Log) -> None:
@@ -84,11 +92,27 @@ def test_each_external_test_has_its_own_result(tmp_path: Path, log: Log) -> None
     assert caught.value.hint == "did you mean externals/zlib/fails?"
 
 
-@pytest.mark.full
-def test_what_reboots_too_often_or_not_at_all_leaves_a_machine_to_the_next(
-    tmp_path: Path, log: Log
+def test_each_begins_where_the_boot_has_left_the_machine(
+    tmp_path: Path, log: Log, sink: ListSink
 ) -> None:
-    result = run(request_of(tmp_path, log, "again", "panics", "plain", "zmore"), tmp_path, log)
+    first = run(request_of(tmp_path, log, "leaves", "sees"), tmp_path, log)
+    assert [one.verdict for one in first.tests] == [Verdict.PASSED, Verdict.PASSED]
+    assert boots(sink) == 1
+    assert (tmp_path / "evidence/tests" / slug("zlib/leaves") / "journal.txt").is_file()
+    sink.lines.clear()
+    again = run(request_of(tmp_path, log, "fails", "reboots"), tmp_path, log)
+    found = {one.name: one.verdict for one in again.tests}
+    assert found == {"zlib/fails": Verdict.FAILED, "zlib/reboots": Verdict.PASSED}
+    assert boots(sink) == 1, "but for the reboot it wants, the checkpoint is there"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("forks", [True, False])
+def test_what_reboots_too_often_or_not_at_all_leaves_a_machine_to_the_next(
+    tmp_path: Path, log: Log, forks: bool
+) -> None:
+    request = request_of(tmp_path, log, "again", "panics", "plain", "zmore")
+    result = run(replace(request, forks=forks), tmp_path, log)
     assert {one.name: (one.verdict, one.message) for one in result.tests} == {
         "zlib/again": (
             Verdict.FAILED,

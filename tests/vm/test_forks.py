@@ -13,9 +13,13 @@ from pipeline.cli.house import init
 from pipeline.ports import checkpoint
 from pipeline.ports.log import ListSink, Log
 from pipeline.stages.test import TestRequest, checkpoints, run_suite
+from pipeline.words.picture import Shows, shows
+from pipeline.words.png import read_png
 from pipeline.words.verdict import SuiteResult, Verdict
-from tests.guests import guest_request
+from tests.guests import fault, guest_request
+from tests.person import person
 from tests.work import TINY, TOP, ostci_argv
+from vmtests.evidence import FINAL
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 SUITES = Path(__file__).parent / "suites"
@@ -104,10 +108,77 @@ def test_the_machine_of_a_failed_test_can_be_entered(house: Path, log: Log) -> N
     assert visit.returncode == 0, visit.stderr
     assert visit.stdout.endswith("it was here\n/var\n")
     assert attach(house, "x86_64-guest", lines="true\nfalse\n").returncode == 1
+    # What the boot said before the fork; by the console one leaves as from telnet.
+    console = attach(house, "x86_64-guest", "--console", lines="\x1d")
+    assert (console.returncode, "init" in console.stdout) == (0, True), console
     none = attach(house, "x86_64-guest", "--suite", "forks/test_other")
     assert none.returncode == 2
     assert "no machine of x86_64-guest forks/test_other is kept" in none.stderr
     assert "kept are: x86_64-guest --suite forks/test_that_fails" in none.stderr
+
+
+# It is painted when the checkpoint is on its way, of which the program is left that wakes copies.
+PAINTS_LATE = fault(
+    "early() { dmesg -n 1; }\n"
+    "target() { printf '\\033c' >/dev/tty0; reached $UNIT; }\n"
+    "late() { while [ ! -e /run/ostci-shell/wake ]; do :; done; echo guest login: >/dev/tty0; }"
+)
+
+
+def test_the_last_picture_of_a_boot_is_taken_when_its_checkpoint_is(
+    tmp_path: Path, log: Log
+) -> None:
+    request = guest_request(PAINTS_LATE, tmp_path / "evidence", log=log)
+    request = replace(request, leaves_checkpoint=True)
+    result = run_suite(request, cache=tmp_path / "cache", tmp=tmp_path / "tmp", log=log)
+    shelf = checkpoint.Shelf(checkpoints(tmp_path / "cache"), log=log)
+    assert (result.verdict, [shelf.remove(name) for name in shelf.names()]) == ("passed", [True])
+    assert shows(read_png((tmp_path / "evidence" / FINAL).read_bytes())) is Shows.TEXT
+
+
+CONSOLE_ALONE = fault(
+    "shell() { :; }\n"
+    "services() { echo it was said >/dev/ttyS0; }\n"
+    "target() { start_failed $UNIT timeout; }\n"
+    "rest() { while :; do setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'; done; }"
+)
+
+
+def test_a_machine_without_a_shell_is_entered_by_its_console(tmp_path: Path, log: Log) -> None:
+    house = tmp_path / "work"
+    init(house, TINY)
+    request = guest_request(CONSOLE_ALONE, house / "evidence", log=log)
+    request = replace(request, failures_s=3600.0)
+    result = run_suite(request, cache=house / "cache", tmp=house / "tmp", log=log)
+    assert (result.verdict, result.cause) == (Verdict.FAILED, "target-missed")
+    by_shell = attach(house, "x86_64-guest")
+    assert by_shell.returncode == 2
+    assert "its shell did not answer" in by_shell.stderr
+    words = f"attach x86_64-guest --suite smoke/{name_of_kept(house)} --run 20260101.0 --console"
+    assert f"ostci -C {house} {words}" in by_shell.stderr
+    with person(ostci_argv(house, *words.split()), cwd=TOP) as somebody:
+        before = somebody.settings()
+        somebody.wait_for("Ctrl-] leaves")
+        somebody.wait_for("it was said")
+        somebody.wait_for("[here it goes on]")
+        somebody.type("echo $((6 * 7))th; cat /proc/1/comm\n")
+        somebody.wait_for("42th")
+        assert somebody.settings() != before
+        somebody.seen = ""
+        somebody.type("reboot -f\n")
+        somebody.wait_for("[the guest reboots")
+        somebody.wait_for("it was said")
+        somebody.type("\x1d")
+        somebody.wait_for("[left]")
+        somebody.child.wait(60.0)
+        assert somebody.settings() == before
+    assert somebody.child.returncode == 0
+
+
+def name_of_kept(house: Path) -> str:
+    """Name the test whose machine is kept."""
+    (kept,) = json.loads(attach(house, "--list", "--json").stdout)
+    return str(kept["test"])
 
 
 def attach(house: Path, *words: str, lines: str = "") -> "subprocess.CompletedProcess[str]":

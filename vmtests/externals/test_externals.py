@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every executable of ``tests/vm`` of a component is run in the guest; what it says is its result.
 
-It runs as root, in a copy of its folder, after a boot of its own kind: one that reboots is started
+It runs as root, in a copy of its folder, each in a fork of its own: one that reboots is started
 again with ``$AUTOPKGTEST_REBOOT_MARK``, as autopkgtest does it
 (https://salsa.debian.org/ci-team/autopkgtest/-/blob/master/doc/README.package-tests.rst).
+Where machines have to boot they share one, one after the other.
 """
 
 import base64
@@ -19,11 +20,13 @@ from pipeline.words.verdict import Verdict
 from vmtests.again import standing
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
+from vmtests.conftest import forked, name_of
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
 _TOP = "/var/tmp/ostci-externals"
 _CHUNK = 48 * 1024
+_LONGEST_SCRIPT = 96 * 1024
 _LONGEST_MARK = 200
 _FRESH = """\
 # an empty place for {component}'s test
@@ -50,7 +53,7 @@ export PATH={top}/run/bin:$PATH
 echo $! >{top}/run/pid
 wait $!
 """
-_sent: set[str] = set()
+_sent: dict[str, Machine] = {}
 
 
 def _tests() -> list[tuple[ExternalTest, Externals]]:
@@ -58,17 +61,22 @@ def _tests() -> list[tuple[ExternalTest, Externals]]:
 
 
 @pytest.fixture
-def machine(bench: Bench) -> Iterator[Machine]:
-    """The machine, started again after a test that took it down."""
-    yield standing(bench)
+def machine(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A fork for this test; or the machine that all share, started again after one took it down."""
+    if not bench.can_fork():
+        yield standing(bench)
+        return
+    with forked(bench, name_of(request.node)) as found:
+        yield found
 
 
 @pytest.mark.named
 @pytest.mark.parametrize(("test", "of"), _tests(), ids=[test.name for test, _ in _tests()])
-def test_external(test: ExternalTest, of: Externals, watched: Machine) -> None:
+def test_external(test: ExternalTest, of: Externals, request: pytest.FixtureRequest) -> None:
     if test.problem:
         told = f"{test.name} is malformed: {test.problem}"
         raise GuestFailed(told, cause=Cause.MALFORMED)
+    watched: Machine = request.getfixturevalue("watched")
     _skip_without(test, watched)
     _send(of, watched)
     _must(watched, _FRESH.format(top=_TOP, component=of.component))
@@ -114,21 +122,30 @@ def _skip_without(test: ExternalTest, machine: Machine) -> None:
 
 
 def _send(of: Externals, machine: Machine) -> None:
-    """Put a component's folder on the guest's disk, once."""
-    if of.component in _sent:
+    """Put a component's folder on the guest's disk, once a machine, in as few steps as can be."""
+    if _sent.get(of.component) is machine:
         return
     place = f"{_TOP}/{of.component}"
-    _must(machine, f"# room for {of.component}'s files\nrm -rf {place} && mkdir -p {place}")
+    title = f"# put {of.component}'s files there\n"
+    script = f"{title}rm -rf {place} && mkdir -p {place} || exit\n"
+    for piece in _pieces(of, place):
+        if len(script) + len(piece) > _LONGEST_SCRIPT:
+            _must(machine, script)
+            script = title
+        script += piece
+    # On the disk: the machine may be taken down by the first of them.
+    _must(machine, f"{script}sync")
+    _sent[of.component] = machine
+
+
+def _pieces(of: Externals, place: str) -> Iterator[str]:
+    """Write scripts that make the files, in pieces."""
     for file in of.files:
         path = f"{place}/{file.name}"
-        begin = f": >{path} && chmod {'755' if file.is_program else '644'} {path} || exit\n"
-        for at in range(0, max(1, len(file.data)), _CHUNK):
+        yield f": >{path} && chmod {'755' if file.is_program else '644'} {path} || exit\n"
+        for at in range(0, len(file.data), _CHUNK):
             text = base64.b64encode(file.data[at : at + _CHUNK]).decode()
-            write = f"base64 -d >>{path} <<'END'\n{text}\nEND\n"
-            _must(machine, f"# put {file.name} there\n{begin if at == 0 else ''}{write}")
-    # On the disk: the machine may be taken down by the first of them.
-    _must(machine, "sync")
-    _sent.add(of.component)
+            yield f"base64 -d >>{path} <<'END' || exit\n{text}\nEND\n"
 
 
 def _must(machine: Machine, script: str) -> None:
