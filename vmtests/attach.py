@@ -68,6 +68,7 @@ def visit(path: Path) -> int:
             machine.start()
             if console is Console.SOCKET:
                 return _be_console(machine, origin)
+            machine.never_give_up()
             return _talk(machine, parameters.tree.name)
         finally:
             machine.close()

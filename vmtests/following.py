@@ -80,6 +80,8 @@ class Following:
         self.entries: deque[Entry] = deque(before, maxlen=_MOST_ENTRIES)
         self.ended: Ended | None = None
         self.beside: Beside | None = None
+        self.gives_up = True
+        """Nothing is asked of a guest that is beyond help: who looks into one asks all the same."""
         self._evidence = evidence
         self._events: SimpleQueue[Event] = domain.event_queue()
         self._shell_lost: GuestFailed | None = None
@@ -141,7 +143,7 @@ class Following:
 
     def give_up_if_lost(self) -> None:
         """Raise GuestFailed where the guest is beyond help, with the cause of that."""
-        final = self.watch.final
+        final = self.watch.final if self.gives_up else None
         name = f"{self.domain.name}: " if self.beside is not None else ""
         if final is not None:
             raise GuestFailed(name + final.message, cause=final.cause)

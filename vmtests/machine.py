@@ -263,6 +263,10 @@ class Machine(Waits, Copies, Looks, Network):
         """Tell whether its memory is where a checkpoint has it: not after a reboot."""
         return self.is_alive() and self._running().domain.spec.ram is not None
 
+    def never_give_up(self) -> None:
+        """Ask a guest until it has ended, whatever has become of its boot."""
+        self._running().gives_up = False
+
     def forget(self) -> None:
         """Throw away the disk of a machine that has ended."""
         self._overlay.unlink(missing_ok=True)

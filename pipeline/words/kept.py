@@ -12,7 +12,8 @@ class KeptMachine:
     """``suite`` and ``test`` are named as ``ostci test --suite SUITE/TEST`` has them.
 
     ``since`` is seconds since 1970. ``is_of_its_end``: it is as it was when its suite had ended,
-    because other tests had the same machine. Without ``has_shell`` only its console is left.
+    because other tests had the same machine. Without ``has_shell`` its shell had not answered
+    by then: perhaps only its console is left.
     """
 
     run: str

@@ -151,9 +151,9 @@ def test_a_machine_without_a_shell_is_entered_by_its_console(tmp_path: Path, log
     request = replace(request, failures_s=3600.0)
     result = run_suite(request, cache=house / "cache", tmp=house / "tmp", log=log)
     assert (result.verdict, result.cause) == (Verdict.FAILED, "target-missed")
-    by_shell = attach(house, "x86_64-guest")
-    assert by_shell.returncode == 2
-    assert "its shell did not answer" in by_shell.stderr
+    by_shell = attach(house, "x86_64-guest", lines="true\n")
+    assert by_shell.returncode == 1
+    assert "the guest's shell does not answer" in by_shell.stderr
     words = f"attach x86_64-guest --suite smoke/{name_of_kept(house)} --run 20260101.0 --console"
     assert f"ostci -C {house} {words}" in by_shell.stderr
     with person(ostci_argv(house, *words.split()), cwd=TOP) as somebody:
@@ -173,6 +173,18 @@ def test_a_machine_without_a_shell_is_entered_by_its_console(tmp_path: Path, log
         somebody.child.wait(60.0)
         assert somebody.settings() == before
     assert somebody.child.returncode == 0
+
+
+def test_a_machine_whose_boot_came_to_nothing_still_has_its_shell(tmp_path: Path, log: Log) -> None:
+    house = tmp_path / "work"
+    init(house, TINY)
+    missed = fault("target() { start_failed $UNIT timeout; }")
+    request = replace(guest_request(missed, house / "evidence", log=log), failures_s=3600.0)
+    request = replace(request, suite="forks/test_that_fails", suites=SUITES)
+    result = run_suite(request, cache=house / "cache", tmp=house / "tmp", log=log)
+    assert (result.verdict, result.cause) == (Verdict.FAILED, "target-missed")
+    visit = attach(house, "x86_64-guest", lines="echo $((6 * 7))th\n")
+    assert (visit.returncode, visit.stdout[-5:]) == (0, "42th\n"), visit.stderr
 
 
 def name_of_kept(house: Path) -> str:
