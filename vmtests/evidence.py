@@ -7,6 +7,7 @@ also when the suite is killed. What a guest sends in excess is cut.
 
 import hashlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +20,7 @@ from pipeline.words.png import Picture, write_png
 from pipeline.words.records import to_json
 
 FINAL = "screenshot-final.png"
+KERNEL_LOG = "kernel-log.txt"
 _MOST_SCREENSHOTS = 40
 _MOST_CONSOLE = 4 * 1024**2
 
@@ -90,6 +92,10 @@ class Evidence:
                 _keep(path, picture)
         if last is not None:
             write_bytes(path, last.read_bytes(), flush=False)
+
+    def text(self, name: str, lines: Iterable[str]) -> None:
+        """Write lines for people."""
+        write_text(self.directory / name, "".join(f"{line}\n" for line in lines), flush=False)
 
     def write(self, name: str, value: object) -> None:
         """Write a value as JSON."""

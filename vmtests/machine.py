@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING
 from pipeline.ports import image, migration
 from pipeline.ports.accelerator import Accelerator, Kind
 from pipeline.ports.boot_count import next_boot
-from pipeline.ports.domain import Card, Console, Ended, Hypervisor, MachineSpec
+from pipeline.ports.domain import Card, Console, Domain, Ended, Hypervisor, MachineSpec
 from pipeline.ports.domain_xml import Ram
 from pipeline.ports.log import Log
 from pipeline.stages.disking.boot_files import first_boot
 from pipeline.words.boot import BootWatch, Outcome, State, expected_of
-from pipeline.words.errors import Failed
+from pipeline.words.errors import Failed, Trouble
 from pipeline.words.suite import SuiteParameters
+from pipeline.words.symptoms import Cause
 from pipeline.words.waking import wake_program
 from vmtests.commands import SHELL_S
 from vmtests.copies import Copies
-from vmtests.evidence import Evidence
+from vmtests.evidence import KERNEL_LOG, Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.looks import Looks
 from vmtests.network import Network
@@ -41,6 +42,8 @@ _SYSTEMD_S = 90.0
 """What systemd waits for a unit or a device of its own accord."""
 _QUIET_S = 1.0
 """How long a guest may take to have nothing to do."""
+_UNHEARD = (Cause.HANG, Cause.DEADLINE)
+_LAST_WORDS = 15
 
 
 class Machine(Waits, Copies, Looks, Network):
@@ -171,7 +174,25 @@ class Machine(Waits, Copies, Looks, Network):
                 self._log.detail(f"{name} after {seconds:.2f} s", about=self.name)
             if outcome.state is State.FAILED:
                 self._log.error(f"{outcome.cause}: {outcome.message}", about=self.name)
+            if outcome.cause in _UNHEARD and "first_entry" not in self.watch.marks:
+                self._note_kernel_log(following.domain)
         return outcome
+
+    def _note_kernel_log(self, domain: Domain) -> None:
+        """Keep what the kernel said that told nobody: most are told to be quiet."""
+        try:
+            lines = domain.kernel_log()
+        except Trouble as error:
+            self._log.warning(f"the kernel's log cannot be read: {error}", about=self.name)
+            return
+        if not lines:
+            self._log.detail("there is no kernel's log in its memory", about=self.name)
+            return
+        self._evidence.text(KERNEL_LOG, lines)
+        told = f"what its kernel said last, read from its memory ({KERNEL_LOG}):"
+        self._log.detail(told, about=self.name)
+        for line in lines[-_LAST_WORDS:]:
+            self._log.detail(f"  {line}", about=self.name)
 
     def boot(self) -> None:
         """Start and wait for the boot to pass; raises GuestFailed with its cause."""

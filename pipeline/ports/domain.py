@@ -7,6 +7,7 @@ is not known here.
 """
 
 import importlib
+import mmap
 import os
 import queue
 import re
@@ -48,6 +49,8 @@ LONGEST_SOCKET = 107
 """Bytes that the path of a unix socket may have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,39}")
 _LARGEST_PICTURE = 64 * 1024**2
+_LOW_MEMORY = 3 * 1024**3
+_MEMORY_S = 60.0
 _DRAIN_S = 5.0
 _SEEN_S = 1.0
 _QMP = "pipeline.ports.qmp"
@@ -181,6 +184,26 @@ class Domain:
         self.monitor.screendump(aside, kind="ppm")
         try:
             return _read_picture(aside, self.name)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def kernel_log(self) -> tuple[str, ...]:
+        """List what the guest's kernel has logged, from its memory; the guest need not help.
+
+        Only the first 3 GiB are looked at. Raises Trouble where QEMU cannot write them down.
+        """
+        from pipeline.words import printk
+
+        aside = self._staging / f"{self.name}.memory"
+        aside.unlink(missing_ok=True)
+        size = min(self.spec.memory, _LOW_MEMORY)
+        try:
+            self.monitor.execute(
+                "pmemsave", deadline_s=_MEMORY_S, val=0, size=size, filename=str(aside)
+            )
+            handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW)
+            with os.fdopen(handle, "rb"), mmap.mmap(handle, 0, prot=mmap.PROT_READ) as ram:
+                return printk.messages(ram)
         finally:
             aside.unlink(missing_ok=True)
 

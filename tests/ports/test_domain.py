@@ -2,6 +2,7 @@
 """Machines through libvirt's embedded driver, with a guest that is up in seconds."""
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -159,6 +160,19 @@ def test_a_screenshot_is_a_png_of_the_screen(driver: Hypervisor, into: Path) -> 
     width, height = struct.unpack(">II", data[16:24])
     assert data[12:16] == b"IHDR" and (width, height) == (720, 400), "VGA's text mode"
     assert data.endswith(b"IEND\xaeB`\x82")
+
+
+@pytest.mark.vm
+def test_what_the_kernel_has_logged_is_read_from_its_memory(driver: Hypervisor, into: Path) -> None:
+    with driver.start(bare.spec(into)) as machine:
+        bare.wait_for_line(machine, "UP")
+        found = machine.kernel_log()
+    texts = [re.fullmatch(r"\[ *(\d+\.\d{6})\] (.*)", one) for one in found]
+    assert None not in texts
+    assert found[0].startswith("[    0.000000] Linux version ")
+    assert any(one.endswith("] Run /init as init process") for one in found)
+    assert texts[-1] is not None and float(texts[-1][1]) > 0
+    assert len(found) > 100
 
 
 @pytest.mark.vm

@@ -107,6 +107,16 @@ def test_there_are_fifty_faults_and_none_twice() -> None:
     assert len(faults.QUICK) == 12
 
 
+def test_of_a_guest_that_told_nobody_the_kernels_log_is_read(tmp_path: Path, log: Log) -> None:
+    (one,) = (one for one in faults.FAULTS if one.name == "a tree without a journal")
+    result = faults.boot(one, tmp_path, log=log)
+    assert faults.wrong_with(one, result) == ""
+    found = (tmp_path / "evidence/kernel-log.txt").read_text()
+    assert "Linux version " in found and "Run /init as init process" in found
+    failed = next(test for test in result.tests if test.verdict is Verdict.FAILED)
+    assert "what its kernel said last, read from its memory (kernel-log.txt):" in failed.log
+
+
 def test_a_known_message_is_no_failure(tmp_path: Path, log: Log) -> None:
     layer = fault(
         "services() { speaker=hello pid=77 tell 'no teapot' 3; "
