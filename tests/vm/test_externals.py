@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The suite of external tests on a real machine: each executable has a result of its own."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.ports.checkpoint import Shelf
 from pipeline.ports.log import ListSink, Log
-from pipeline.stages.test import TestRequest, run_suite
+from pipeline.stages.test import TestRequest, checkpoints, run_suite
 from pipeline.words.errors import BadInput
 from pipeline.words.external import SourceFile, read_externals
 from pipeline.words.kept import slug
@@ -42,6 +44,14 @@ FILES = {
     "skips": "#!/bin/sh\necho no bus; exit 77\n",
     "zmore": "#!/bin/sh\n## ostci:\n##   reboots: 1\nautopkgtest-reboot again\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_memory_is_left(tmp_path: Path) -> Iterator[None]:
+    """Remove the checkpoints, whose memory lies elsewhere."""
+    yield
+    shelf = Shelf(checkpoints(tmp_path / "cache"), log=Log())
+    assert all(shelf.remove(name) for name in shelf.names())
 
 
 def request_of(tmp: Path, log: Log, *names: str) -> TestRequest:
