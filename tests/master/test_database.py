@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
+from pipeline.master.config import database
+from pipeline.ports.master_settings import MasterSettings
+from pipeline.ports.workdir import Workdir
 from pipeline.words.push import PushState
 from tests.cheap import Cheap
 from tests.masters import FakeUp, Up
@@ -43,6 +46,20 @@ def count(url: str, table: str) -> int:
         found = connection.exec_driver_sql(f"select count(*) from {table}").scalar()
     engine.dispose()
     return int(found or 0)
+
+
+def test_a_commit_to_sqlite_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    settings = MasterSettings(
+        home=tmp_path, workdir=Workdir(tmp_path), manifest=tmp_path / "m.yaml", ledger_url=""
+    )
+    told = database(settings)
+    engine = create_engine(told["db_url"], **told["engine_kwargs"])
+    with engine.connect() as one, engine.connect() as other:
+        found = {
+            connection.exec_driver_sql("pragma synchronous").scalar() for connection in (one, other)
+        }
+    engine.dispose()
+    assert found == {1}  # only what is moved from the log into the file is waited for
 
 
 @pytest.mark.full
