@@ -126,9 +126,12 @@ class Passage:
         with self._results():
             self._update(change)
 
-    def _update(self, change: Callable[[RunRecord], RunRecord]) -> None:
-        self.record = change(read_record(self.run))
+    def _update(self, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+        """Change the record; tells what it was before."""
+        before = read_record(self.run)
+        self.record = change(before)
         write_record(self.run, self.record)
+        return before
 
     @contextmanager
     def _results(self) -> Iterator[None]:
@@ -174,8 +177,10 @@ class Passage:
             return replace(record, ended=time.time())
 
         with self._results():
-            self._update(change)
-            note_ending(self.house.ledger, self.record)
+            before = self._update(change)
+            if {before.ending, self.record.ending} != {RunEnding.OPEN}:
+                # Else the ledger has it so already, and to open it costs more than most stages.
+                note_ending(self.house.ledger, self.record)
 
     def command(self, stage: str, *of: str) -> str:
         """Write the command that repeats a stage of this run, or a part of it."""

@@ -139,7 +139,9 @@ def _do(
     """
     house, sink = open_with_sink(options)
     what = " ".join(["ostci", verb, *share, *(["--run", options.run] if options.run else [])])
-    here = locked(house, what, wait_s=options.wait or 0.0, part=bool(share))
+    # Whoever began the run has looked at everything; so do compose, promote and end.
+    part = bool(share) or (verb == "build" and bool(options.run))
+    here = locked(house, what, wait_s=options.wait or 0.0, part=part)
     with live(sink), here, ExitStack() as stack:
         run = _run_for(house, options, verb, stack, what, new=new, shared=bool(share))
         try:
