@@ -102,14 +102,21 @@ def do_judge(options: Options) -> int:
     """Tell what the gate makes of the verdicts."""
     from pipeline.cli import chain
 
-    return _do(options, "judge", chain.judge)
+    return _do(options, "judge", partial(_last, chain.judge, end=options.end))
 
 
 def do_promote(options: Options) -> int:
     """Move ``buildmaster`` if the gate passed."""
     from pipeline.cli import chain
 
-    return _do(options, "promote", chain.promote)
+    return _do(options, "promote", partial(_last, chain.promote, end=options.end))
+
+
+def _last(work: Callable[[Passage], None], passage: Passage, *, end: bool) -> None:
+    """Do what comes last in a run, and give it its ending where that passes."""
+    work(passage)
+    if end:
+        _end(passage.house, passage.run)
 
 
 _NEEDS = {
@@ -200,21 +207,25 @@ def do_end(options: Options) -> int:
         locked(house, what, wait_s=wait_s),
         held_run(house, run, what, wait_s=wait_s),
     ):
-        record = read_record(run)
-        ending, message = ending_of_stages(record.stages)
-        message = options.message or message
-        record = replace(record, ended=time.time(), ending=ending, message=message)
-        end_run(house, run, record, gives_up=True)
-        if ending is RunEnding.PASSED and not record.kind:
-            note_passed(house.workdir, run)
-        if record.kind == TRY:
-            from pipeline.cli.try_told import note
-
-            note(run)
-        house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
+        _end(house, run, options.message)
     if options.json:
         print_result(run, "run")
     return EXIT_PASSED
+
+
+def _end(house: House, run: RunDir, message: str = "") -> None:
+    record = read_record(run)
+    ending, told = ending_of_stages(record.stages)
+    message = message or told
+    record = replace(record, ended=time.time(), ending=ending, message=message)
+    end_run(house, run, record, gives_up=True)
+    if ending is RunEnding.PASSED and not record.kind:
+        note_passed(house.workdir, run)
+    if record.kind == TRY:
+        from pipeline.cli.try_told import note
+
+        note(run)
+    house.log.fact(f"run {run.version} is {ending}{f': {message}' if message else ''}")
 
 
 def do_cancel(options: Options) -> int:

@@ -5,6 +5,7 @@ import argparse
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli.host_verbs import HOST_VERBS
 from pipeline.cli.verb_options import (
@@ -33,17 +34,31 @@ def build_parser(version: str) -> Parser:
         "-C", "--workdir", type=Path, metavar="DIR", help="the work directory (else $OSTCI_WORKDIR)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="details too, every command")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Late)
     for name, module, words, example, options in VERBS:
-        verb = verbs.add_parser(
+        verbs.add_parser(
             name,
             help=words,
             description=words[0].upper() + words[1:] + ".",
             epilog=f"example: {example}",
+            options=options,
+            handler=_late(module, name),
         )
-        options(verb)
-        verb.set_defaults(handler=_late(module, name))
     return parser
+
+
+class _Late(Parser):
+    """The parser of a verb, made when the verb is given: all of them take as long as Python."""
+
+    def __init__(self, *, options: Callable[[Parser], None], handler: object, **given: Any) -> None:
+        self._options, self._handler, self._given = options, handler, given
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words of the verb."""
+        super().__init__(**self._given)
+        self._options(self)
+        self.set_defaults(handler=self._handler)
+        return super().parse_known_args(args, namespace)
 
 
 def _late(module: str, name: str) -> Callable[[argparse.Namespace], int]:
@@ -133,6 +148,13 @@ def _targets(parser: Parser) -> None:
         default=[],
         metavar="NAME",
         help="only this target; runtime+strace and runtime+@group work too",
+    )
+    _stage(parser)
+
+
+def _last(parser: Parser) -> None:
+    parser.add_argument(
+        "--end", action="store_true", help="give the run its ending, too, where this passes"
     )
     _stage(parser)
 
@@ -338,14 +360,14 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "stage_verbs",
         "tell what the gate makes of a try's verdicts",
         "ostci -C work judge --run 20261124.0",
-        _stage,
+        _last,
     ),
     (
         "promote",
         "stage_verbs",
         "move buildmaster if the gate passed",
         "ostci -C work promote --run 20261124.0",
-        _stage,
+        _last,
     ),
     (
         "end",

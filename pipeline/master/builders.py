@@ -89,7 +89,7 @@ def make_builders(book: Book) -> list[Any]:
             elsewhere,
             ("test", util.Property("tree"), "--suite", util.Property("suite"), "--run", RUN),
         ),
-        ("promote", "the gate, and buildmaster", (HOST,), ("promote", "--run", RUN)),
+        ("promote", "the gate, and buildmaster", (HOST,), ("promote", "--end", "--run", RUN)),
     )
     children = [
         _builder(

@@ -52,7 +52,7 @@ def run_steps(book: Book, *, is_try: bool = False) -> list[BuildStep]:
     wait = str(max(1, settings.longest - _MARGIN_S))
     last: BuildStep = Children(children=[_PROMOTE], book=book, name="promote")
     if is_try:
-        last = Ostci(["judge", "--run", RUN, "--wait", wait, "--json"], settings=settings)
+        last = Ostci(["judge", "--end", "--run", RUN, "--wait", wait, "--json"], settings=settings)
     return [
         Resolve(["resolve", "--push", PUSH, "--wait", wait, "--json"], book=book),
         Plan(["plan", "--run", RUN, "--json"], book=book),
@@ -241,7 +241,7 @@ class End(_Booked):
                 self.told = f"attempt {attempt} of {settings.attempts} failed; it is started again"
                 return SUCCESS
         version = self.getProperty("run")
-        if version:
+        if version and not (yield self._has_passed(version, outcome)):
             result = yield self._end_run(version, outcome)
             if self.stopped:
                 return RETRY
@@ -250,6 +250,14 @@ class End(_Booked):
                 return EXCEPTION
         yield self._end_push(version, outcome)
         return SUCCESS
+
+    @defer.inlineCallbacks
+    def _has_passed(self, version: str, outcome: int) -> Any:
+        """Tell whether the last stage has given the run its ending: a command less."""
+        if outcome not in (SUCCESS, WARNINGS):
+            return False
+        record = yield self.book.ask(lambda _: run_record(self.book.workdir, version))
+        return record is not None and record.ending is RunEnding.PASSED
 
     @defer.inlineCallbacks
     def _end_run(self, version: str, outcome: int) -> Any:

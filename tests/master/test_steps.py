@@ -49,7 +49,7 @@ def test_a_push_goes_the_whole_way(up: FakeUp) -> None:
         f"compose --run {run}",
         f"disk x86_64-runtime --run {run}",
         f"test x86_64-runtime --suite smoke --run {run}",
-        f"promote --run {run}",
+        f"promote --end --run {run}",
         f"end {run}",
     ]
     properties = build["props"]
@@ -88,6 +88,18 @@ def test_a_code_is_an_ending(
     assert build["state_string"].endswith(f": {message}")
     assert f"compose was told to end with {code}" in up.logs(build) or code == 130
     assert up.calls()[-1].startswith("cancel" if code == 130 else "end")
+
+
+def test_a_run_that_its_last_stage_has_ended_is_not_ended_once_more(up: FakeUp) -> None:
+    before = len(up.calls())
+    (up.fake / "last-ends").touch()
+    (done,) = up.wait_ended(up.push())
+    (up.fake / "last-ends").unlink()
+    assert (done.state, done.message) == (PushState.DONE, "as it was told")
+    assert up.calls()[before:][-1].startswith(f"promote --end --run {done.run}")
+    build = last(up)
+    assert (build["word"], build["props"]["ending"]) == ("success", "passed")
+    assert up.steps(build)["end"] == "success"
 
 
 @pytest.mark.parametrize(("verb", "step"), [("test", "machines"), ("build-hello", "components")])

@@ -186,3 +186,11 @@ def test_the_verbs_of_stages_load_no_stage_before_one_is_given() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"pipeline.stages.build", "pipeline.stages.promote", "sqlalchemy", "pydantic"}
     assert heavy.isdisjoint(said.stdout.split())
+
+
+def test_only_the_verb_that_is_given_gets_a_parser() -> None:
+    parser = build_parser("1")
+    (verbs,) = (one for one in parser._actions if one.dest != "help" and one.choices)
+    parser.parse_args(["plan"])
+    assert isinstance(verbs.choices, dict)
+    assert [name for name, one in verbs.choices.items() if hasattr(one, "prog")] == ["plan"]
