@@ -10,6 +10,8 @@ an account that can work here, and says why where not: whoever named an account 
 whoever did not wants a master first of all.
 """
 
+import compileall
+import importlib.util
 import os
 import pwd
 import sys
@@ -72,6 +74,7 @@ def prepare_worker_user(settings: MasterSettings, home: Path, *, log: Log) -> No
     if not starts_worker(settings):
         return
     account = _account(settings.worker_user)
+    compile_packages("pipeline", "vmtests")
     place = home / HOME
     place.mkdir(exist_ok=True)
     place.chmod(0o700)
@@ -141,6 +144,17 @@ def worker_words(settings: MasterSettings, *, password: Path, place: Path) -> li
         # Whether machines boot is found out when one is: the probe would hold up the start.
         *("--room", str(_ROOM_GIB), "--no-boot"),
     ]
+
+
+def compile_packages(*names: str) -> None:
+    """Compile modules as far as they are not: who may not write beside them does so at each start.
+
+    What we may not write there either is left alone.
+    """
+    for name in names:
+        found = importlib.util.find_spec(name)
+        for place in (found.submodule_search_locations or ()) if found is not None else ():
+            compileall.compile_dir(place, quiet=2)
 
 
 def _hide(settings: MasterSettings) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The local worker under a user of its own: it builds and boots, and the keys are out of reach."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -16,7 +17,7 @@ from pipeline.ports.log import Log
 from pipeline.ports.master_settings import read_master_settings, write_place
 from pipeline.ports.process import descendants
 from pipeline.ports.worker_book import WorkerBook
-from pipeline.ports.worker_user import DEFAULT, default_user
+from pipeline.ports.worker_user import DEFAULT, compile_packages, default_user
 from pipeline.words.push import PushState
 from tests.cheap import Cheap
 from tests.master.test_real import small_tiny
@@ -130,6 +131,18 @@ def log_of_builder(up: Up) -> str:
     """Tell the logs of the runs as the worker has them."""
     paths = files_below(up.home / "builder" / "work" / "runs")
     return "\n".join(path.read_text() for path in paths if path.name == "log.txt")
+
+
+def test_modules_are_compiled_for_who_may_not_write_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "some" / "deep" / "one.py"
+    module.parent.mkdir(parents=True)
+    (tmp_path / "some" / "__init__.py").touch()
+    module.write_text("one = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    compile_packages("some", "there-is-none")
+    assert Path(importlib.util.cache_from_source(str(module))).is_file()
 
 
 def test_who_cannot_work_here_is_not_taken_unless_he_is_named(tmp_path: Path) -> None:
