@@ -316,11 +316,10 @@ def reap() -> None:
 
 
 def _is_wanted(place: Path) -> bool:
-    of = place / _OF
-    if not of.is_file():
-        return False
-    with suppress(Damaged):
-        return Path(_read(Path(of.read_text())).ram).parent == place
+    """Tell whether a checkpoint names it; its record may be of another version, beside this one."""
+    with suppress(OSError):
+        directory = Path((place / _OF).read_text())
+        return f'"{place / "ram"}"' in (directory / "record.json").read_text()
     return False
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The shelf of checkpoints, without machines: what it keeps, what is damaged to it, what goes."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_memory_whose_checkpoint_is_gone_goes(shelf: Shelf) -> None:
     checkpoint.reap()
     assert kept.exists()
     assert not lost.exists()
+
+
+def test_memory_of_a_checkpoint_of_another_version_stays(shelf: Shelf) -> None:
+    kept = put(shelf, "one")
+    path = shelf.directory / "one" / "record.json"
+    path.write_text(json.dumps({"version": 999, "a": "new field", "ram": str(kept)}))
+    checkpoint.reap()
+    assert kept.exists()
 
 
 def test_memory_that_is_being_filled_stays(shelf: Shelf) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.ports.log import Log
 from pipeline.stages.test import run_suite
-from pipeline.words.picture import Shows, shows
+from pipeline.words.picture import Shows, difference, shows
 from pipeline.words.png import read_png
 from pipeline.words.verdict import Verdict
 from tests.work import TOP, Work
@@ -54,10 +54,15 @@ def test_only_a_timed_login_has_a_greeter_that_waits(work: Work) -> None:
 def test_each_application_has_a_result_and_a_picture(work: Work) -> None:
     result = suites_of(work)["x86_64-session", "apps"]
     found = {one["name"]: (one["verdict"], one["message"]) for one in result["tests"]}
+    before = read_png(screen(work, "x86_64-session", "session", "session").read_bytes())
     for name in ("foot", "org.ostci.Editor", "org.ostci.Flower"):
         assert found[name] == ("passed", "")
         picture = screen(work, "x86_64-session", "apps", f"app-{name}")
-        assert shows(read_png(picture.read_bytes())) is Shows.GRAPHICS
+        shown = read_png(picture.read_bytes())
+        assert shows(shown) is Shows.GRAPHICS
+        # A window of its own, over what was there before.
+        assert difference(before, shown).share > 0.02
+        before = shown
     rows = json.loads((picture.parent / "apps.json").read_text())
     icons = {row["name"]: row["icon"] for row in rows}
     assert icons["org.ostci.Flower"].endswith("hicolor/scalable/apps/org.ostci.Flower.svg")

@@ -19,6 +19,8 @@ from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
+pytestmark = pytest.mark.cold
+"""They need the machine in which the session is, and no other."""
 _WINDOW_S = 20.0
 _found: list[dict[str, str | float]] = []
 
