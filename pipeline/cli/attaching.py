@@ -95,24 +95,21 @@ def _list(found: list[KeptMachine], *, as_json: bool) -> None:
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(one.since))
         how = "" if one.has_shell else " --console"
-        print(f"{when}  {one.run}  {one.tree} --suite {one.suite}/{one.test}{how}")
+        print(f"{when}  {one.run}/{one.tree}/{one.suite}/{one.test}{how}")
     if not found:
         print("no machine is kept")
 
 
 def _chosen(options: argparse.Namespace, found: list[KeptMachine], house: House) -> KeptMachine:
     """Choose the newest that is meant; raises BadInput where there is none."""
-    tree, suite = options.tree, options.suite
-    if "/" in tree and not suite:
-        # As a run's page and its evidence name it.
-        tree, _, suite = tree.partition("/")
     for one in found:
-        if one.is_meant(tree, suite) and options.run in (None, one.run):
+        if one.is_meant(options.what, options.suite) and options.run in (None, one.run):
             return one
-    meant = " ".join(word for word in (options.run or "", tree, suite) if word) or "any test"
+    words = (options.run or "", options.what, options.suite)
+    meant = " ".join(word for word in words if word) or "any test"
     hours = house.settings.keep_machines_h
     why = f"it did not fail, or failed more than {hours} hours ago, or elsewhere"
-    hint = "; ".join(f"{one.tree} --suite {one.suite}/{one.test}" for one in found[:5])
+    hint = "; ".join(f"{one.run}/{one.tree}/{one.suite}/{one.test}" for one in found[:5])
     raise BadInput(
         f"no machine of {meant} is kept: {why}",
         hint=f"kept are: {hint}" if hint else "a test that fails leaves one: ostci test",
@@ -125,8 +122,7 @@ def _again(chosen: KeptMachine, house: House) -> str:
 
 def _words(chosen: KeptMachine, *, console: bool) -> list[str]:
     """Write the command that enters just this machine."""
-    test = f"{chosen.suite}/{chosen.test}"
-    words = ["attach", chosen.tree, "--suite", test, "--run", chosen.run]
+    words = ["attach", f"{chosen.run}/{chosen.tree}/{chosen.suite}/{chosen.test}"]
     return [*words, "--console"] if console else words
 
 

@@ -261,9 +261,12 @@ def _boot(parser: Parser) -> None:
 
 
 def _attach(parser: Parser) -> None:
-    parser.add_argument("tree", nargs="?", default="", help="a tree such as x86_64-runtime")
-    parser.add_argument("--suite", default="", metavar="SUITE[/TEST]", help="of all, the newest")
-    parser.add_argument("--run", metavar="VERSION")
+    meant = "of which run, tree, suite and test; of all that are meant, the newest"
+    parser.add_argument(
+        "what", nargs="?", default="", metavar="[RUN/][TREE/][SUITE[/TEST]]", help=meant
+    )
+    parser.add_argument("--suite", default="", metavar="SUITE[/TEST]", help="the same")
+    parser.add_argument("--run", metavar="VERSION", help="the same")
     console = "its serial console instead of a shell, for a guest that has none; Ctrl-] leaves"
     parser.add_argument("--console", action="store_true", help=console)
     parser.add_argument("--list", action="store_true", help="only tell which machines are kept")
@@ -410,8 +413,8 @@ _CHAIN_VERBS: tuple[Verb, ...] = (
         "attach",
         "attaching",
         "enter the machine of a test as it was when it failed",
-        "ostci -C work attach x86_64-runtime --suite installed/glib/spawn.test; "
-        "ostci -C work attach x86_64-runtime --suite smoke --console",
+        "ostci -C work attach 20261124.0/smoke/test_no_unit_failed; "
+        "ostci -C work attach x86_64-runtime/smoke --console",
         _attach,
     ),
     ("boot", "machines", "boot any tree to a console", "ostci -C work boot x86_64-runtime", _boot),

@@ -31,10 +31,15 @@ class KeptMachine:
         """Name its directory."""
         return slug(f"{self.run} {self.tree} {self.suite}/{self.test}")
 
-    def is_meant(self, tree: str, suite: str) -> bool:
-        """Tell whether a person means it by a tree and ``SUITE``, ``SUITE/TEST``, or neither."""
+    def is_meant(self, path: str, suite: str) -> bool:
+        """Tell whether a person means it by ``RUN/TREE/SUITE/TEST``, and a suite or its test.
+
+        Of the path run and tree may be left out, and its end.
+        """
         name = f"{self.suite}/{self.test}/"
-        return tree in ("", self.tree) and (not suite or name.startswith(f"{suite}/"))
+        rest = f"{path}/" if path else ""
+        rest = rest.removeprefix(f"{self.run}/").removeprefix(f"{self.tree}/")
+        return name.startswith(rest) and (not suite or name.startswith(f"{suite}/"))
 
 
 def slug(name: str) -> str:

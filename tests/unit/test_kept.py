@@ -11,7 +11,7 @@ KEPT = KeptMachine(
 
 
 @pytest.mark.parametrize(
-    ("tree", "suite", "meant"),
+    ("path", "suite", "meant"),
     [
         ("", "", True),
         ("x86_64-runtime", "", True),
@@ -21,12 +21,20 @@ KEPT = KeptMachine(
         ("", "installed/glib/spawn.test", True),
         ("", "installed/glib/spawn", False),
         ("", "install", False),
+        ("20261128.0", "", True),
+        ("20261128.0/installed/glib/spawn.test", "", True),
+        ("20261128.0/x86_64-runtime/installed/glib", "", True),
+        ("20261128.0/x86_64-devel/installed/glib", "", False),
+        ("20261128.1/installed/glib/spawn.test", "", False),
+        ("x86_64-runtime/installed", "", True),
+        ("installed/glib", "", True),
+        ("smoke", "", False),
     ],
 )
 def test_a_machine_is_meant_by_tree_suite_folder_or_test(
-    tree: str, suite: str, meant: bool
+    path: str, suite: str, meant: bool
 ) -> None:
-    assert KEPT.is_meant(tree, suite) is meant
+    assert KEPT.is_meant(path, suite) is meant
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "x" * 300, "ä", "-x"])

@@ -114,7 +114,7 @@ def test_the_machine_of_a_failed_test_can_be_entered(house: Path, log: Log) -> N
     none = attach(house, "x86_64-guest", "--suite", "forks/test_other")
     assert none.returncode == 2
     assert "no machine of x86_64-guest forks/test_other is kept" in none.stderr
-    assert "kept are: x86_64-guest --suite forks/test_that_fails" in none.stderr
+    assert "kept are: 20260101.0/x86_64-guest/forks/test_that_fails" in none.stderr
 
 
 # It is painted when the checkpoint is on its way, of which the program is left that wakes copies.
@@ -154,7 +154,7 @@ def test_a_machine_without_a_shell_is_entered_by_its_console(tmp_path: Path, log
     by_shell = attach(house, "x86_64-guest", lines="true\n")
     assert by_shell.returncode == 1
     assert "the guest's shell does not answer" in by_shell.stderr
-    words = f"attach x86_64-guest --suite smoke/{name_of_kept(house)} --run 20260101.0 --console"
+    words = f"attach 20260101.0/x86_64-guest/smoke/{name_of_kept(house)} --console"
     assert f"ostci -C {house} {words}" in by_shell.stderr
     with person(ostci_argv(house, *words.split()), cwd=TOP) as somebody:
         before = somebody.settings()
