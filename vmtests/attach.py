@@ -24,12 +24,14 @@ from pipeline.ports.log import FileSink, Log
 from pipeline.ports.loopback import raise_loopback
 from pipeline.words.errors import EXIT_PASSED, Failed
 from pipeline.words.symptoms import Cause, console_text
+from vmtests.commands import SHELL_S
 from vmtests.evidence import Evidence
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 from vmtests.origin import Origin, read_origin
 
 _LINE_S = 600.0
+_CONSOLE = "its console: ostci attach --console"
 _SCRIPT = """\
 place=${{OSTCI_SHELL_DIR:-/run/ostci-shell}}/place
 export HOME=/root
@@ -69,6 +71,8 @@ def visit(path: Path) -> int:
             if console is Console.SOCKET:
                 return _be_console(machine, origin)
             machine.never_give_up()
+            if origin.root is None:
+                _ask_for_shell(machine, parameters.tree.name)
             return _talk(machine, parameters.tree.name)
         finally:
             machine.close()
@@ -96,6 +100,15 @@ def _converse(machine: Machine) -> Ended | None:
     return be_console(machine.domain, meanwhile=machine.is_there)
 
 
+def _ask_for_shell(machine: Machine, name: str) -> None:
+    """See whether a shell answers that had not by the end of its suite; raises Failed."""
+    try:
+        machine.shell("true", timeout_s=SHELL_S)
+    except GuestFailed as error:
+        what = f"the guest's shell does not answer: {error.what}"
+        raise Failed(what, where=name, hint=_CONSOLE) from error
+
+
 def _talk(machine: Machine, name: str) -> int:
     code = 0
     for line in _lines(f"{name}# "):
@@ -107,9 +120,7 @@ def _talk(machine: Machine, name: str) -> int:
             done = machine.shell(_SCRIPT.format(line=line), timeout_s=_LINE_S)
         except GuestFailed as error:
             if error.cause is Cause.NO_SHELL:
-                raise Failed(
-                    error.what, where=name, hint="its console: ostci attach --console"
-                ) from error
+                raise Failed(error.what, where=name, hint=_CONSOLE) from error
             raise Failed(f"the machine is gone: {error.what}", where=name) from error
         except KeyboardInterrupt:
             sys.stderr.write("\n[it still runs in the machine; the next line waits for it]\n")

@@ -123,8 +123,9 @@ class Machine(Waits, Copies, Looks, Network):
             self.watch = origin.watch()
             seen = (origin.entries, origin.console)
             self._following = Following(domain, self.watch, self._evidence, *seen)
-            if origin.root is not None:
-                self._following.expect_shell(origin.root)
+            # Whether it has said that it is there or not: it may have done so while it was kept,
+            # when nobody listened.
+            self._following.expect_shell(origin.root or "")
             domain.go_on()
             self._following.wake(name=self.alias)
         self._programs = {}
