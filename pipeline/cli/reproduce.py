@@ -73,9 +73,12 @@ def _reproduce(
 
 def _recorded(passage: Passage, words: Sequence[str]) -> tuple[SuiteResult, str]:
     """Find the suite's result, and the test in it; raises BadInput with the nearest name."""
-    suite, _, test = words[-1].partition("/")
     results = passage.read("tests", Tests, before="test").suites
     trees = {one.tree for one in results}
+    tree, _, rest = words[0].partition("/")
+    if len(words) == 1 and tree in trees and rest:
+        words = [tree, rest]  # as attach names it
+    suite, _, test = words[-1].partition("/")
     if len(words) == 2 and words[0] not in trees:
         told = f"run {passage.run.version} has tested no tree {words[0]!r}"
         raise BadInput(told, hint=one_of(words[0], trees))

@@ -195,7 +195,7 @@ def _test(parser: Parser) -> None:
 
 def _reproduce(parser: Parser) -> None:
     parser.add_argument(
-        "version", metavar="run", help="the run, such as 20261124.0, or RUN/SUITE/TEST"
+        "version", metavar="run", help="the run, such as 20261124.0, or RUN/[TREE/]SUITE/TEST"
     )
     parser.add_argument(
         "words",

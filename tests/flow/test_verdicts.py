@@ -234,6 +234,7 @@ def test_a_test_is_reproduced_by_the_newest_result_that_has_it(passage: Passage)
     ):
         recorded, test = _recorded(passage, (TREE, given))
         assert (recorded.suite, test) == (of, given.partition("/")[2])
+        assert _recorded(passage, (f"{TREE}/{given}",)) == (recorded, test)
     with pytest.raises(BadInput, match=r"had no test 'glib/b\.test'"):
         _recorded(passage, (TREE, "installed/glib/b.test"))
 
