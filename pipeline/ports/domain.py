@@ -7,7 +7,6 @@ is not known here.
 """
 
 import importlib
-import mmap
 import os
 import queue
 import re
@@ -48,9 +47,6 @@ __all__ = [
 LONGEST_SOCKET = 107
 """Bytes that the path of a unix socket may have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,39}")
-_LARGEST_PICTURE = 64 * 1024**2
-_LOW_MEMORY = 3 * 1024**3
-_MEMORY_S = 60.0
 _DRAIN_S = 5.0
 _SEEN_S = 1.0
 _QMP = "pipeline.ports.qmp"
@@ -179,33 +175,19 @@ class Domain:
 
         QEMU writes it as it is: the guest stands still while it packs a PNG, ten times as long.
         """
-        aside = self._staging / f"{self.name}.ppm"
-        aside.unlink(missing_ok=True)
-        self.monitor.screendump(aside, kind="ppm")
-        try:
-            return _read_picture(aside, self.name)
-        finally:
-            aside.unlink(missing_ok=True)
+        from pipeline.ports import dumps  # while the guest boots, not before
+
+        return dumps.picture(self.monitor, self._staging / f"{self.name}.ppm")
 
     def kernel_log(self) -> tuple[str, ...]:
         """List what the guest's kernel has logged, from its memory; the guest need not help.
 
         Only the first 3 GiB are looked at. Raises Trouble where QEMU cannot write them down.
         """
-        from pipeline.words import printk
+        from pipeline.ports import dumps
 
         aside = self._staging / f"{self.name}.memory"
-        aside.unlink(missing_ok=True)
-        size = min(self.spec.memory, _LOW_MEMORY)
-        try:
-            self.monitor.execute(
-                "pmemsave", deadline_s=_MEMORY_S, val=0, size=size, filename=str(aside)
-            )
-            handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW)
-            with os.fdopen(handle, "rb"), mmap.mmap(handle, 0, prot=mmap.PROT_READ) as ram:
-                return printk.messages(ram)
-        finally:
-            aside.unlink(missing_ok=True)
+        return dumps.kernel_log(self.monitor, aside, size=self.spec.memory)
 
     def screenshot(self, path: Path) -> None:
         """Write what the screen shows as PNG."""
@@ -296,19 +278,6 @@ class Domain:
         if self._monitor is not None:
             self._monitor.wait_gone(_DRAIN_S)
         self._tell(EventKind.ENDED, Ended.DESTROYED if self._is_ours else detail, now)
-
-
-def _read_picture(path: Path, name: str) -> "Picture":
-    """Read a file that QEMU wrote, which may by now obey its guest."""
-    from pipeline.words.png import NotAPicture, read_ppm  # while the guest boots, not before
-
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(handle, "rb") as file:
-        data = file.read(_LARGEST_PICTURE)
-    try:
-        return read_ppm(data)
-    except NotAPicture as error:
-        raise Trouble(f"QEMU wrote a screenshot that is none: {error}", where=name) from error
 
 
 class Hypervisor:

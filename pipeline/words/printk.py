@@ -9,12 +9,15 @@ since 5.10, on 64-bit machines with the lowest byte first.
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
 _BANNER = b"Linux version "
 _WORD = 8
 _LONGEST = 2048
 _MOST = 20_000
+_MOST_BANNERS, _MOST_NOTES = 16, 1_000_000
+"""Places that are looked at: a guest may fill its memory with what looks like a beginning."""
 _NUMBERS = 1 << 62
 """There are so many, then they begin again; the two bits above are a record's state."""
 _MOST_WITHOUT_TEXT = 8
@@ -39,7 +42,7 @@ def messages(memory: Memory) -> tuple[str, ...]:
     nothing may be found: its banner is gone.
     """
     blocks: list[tuple[int, bytes]] = []
-    for at in _places(memory, _BANNER):
+    for at in islice(_places(memory, _BANNER), _MOST_BANNERS):
         # The banner stands alone in the kernel itself, and what was said first is in two rings
         # where the kernel has taken a larger one.
         if at % _WORD == 0 and at >= _WORD:
@@ -79,7 +82,7 @@ def _number(memory: Memory, at: int) -> int:
 def _notes(memory: Memory, blocks: list[tuple[int, bytes]]) -> int | None:
     """Find the note of record 0. The second was made before the clock ran."""
     longest = {number: len(text) for number, text in blocks}
-    for at in _places(memory, struct.pack("<QQ", 1, 0)):
+    for at in islice(_places(memory, struct.pack("<QQ", 1, 0)), _MOST_NOTES):
         place = at - _NOTE_SIZE
         if place >= 0 and all(_fits(memory, place, one, longest) for one in range(4)):
             return place
