@@ -130,6 +130,7 @@ class Work:
             suite=suite,
             into=into,
             repo=house.workdir.repo,
+            known_failing=passage.manifest.installed_tests_xfail,
             suites=TOP / "tests" / "vm" / "suites",
         )
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.words.errors import Interrupted
-from tests.soak import boots, faults, kills, pairs
+from tests.soak import boots, faults, installed, kills, pairs
 from tests.soak.state import Campaign, State
 
 TOP = Path(__file__).resolve().parents[2]
@@ -26,6 +26,7 @@ CAMPAIGNS: Mapping[str, tuple[Campaign, str]] = {
     "faults": (faults.faults, "boots of faults, each with its cause"),
     "boots": (boots.boots, "clean boots without a false alarm"),
     "pairs": (pairs.pairs, "tests that come to the same in forks and after boots"),
+    "installed": (installed.installed, "installed tests of Debian's ostree and GLib"),
 }
 
 
@@ -41,6 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=faults.COUNT, help="the first so many")
     parser.add_argument("--boots", type=int, default=boots.COUNT)
     parser.add_argument("--pairs", type=int, default=pairs.PAIRS, help="the first so many")
+    parser.add_argument("--installed", type=int, default=installed.COUNT, help="the first so many")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (no limit)")
     parser.add_argument("--anew", action="store_true", help="forget what was done")
     return parser.parse_args()
@@ -55,6 +57,7 @@ def main() -> int:
         "faults": options.faults,
         "boots": options.boots,
         "pairs": options.pairs,
+        "installed": options.installed,
     }
     names = [options.only] if options.only else list(CAMPAIGNS)
     state = State(TOP / "build" / "soak.json")

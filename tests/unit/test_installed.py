@@ -57,6 +57,8 @@ def test_nothing_breaks_it(data: bytes | str) -> None:
     [
         (PLAIN, 0, "", "", Verdict.PASSED, ""),
         (PLAIN, 77, "no bus\n", "", Verdict.SKIPPED, "no bus"),
+        (PLAIN, 0, "label: ok\n1..0 # SKIP no SELinux\n", "", Verdict.SKIPPED, "no SELinux"),
+        (PLAIN, 0, "1..1\nnot ok 1\n", "", Verdict.PASSED, ""),
         (PLAIN, 3, "x\n", "it broke\n", Verdict.FAILED, "ended with exit code 3: it broke"),
         (PLAIN, 139, "", "", Verdict.FAILED, "was killed by SIGSEGV"),
         (PLAIN, 137, "", "", Verdict.FAILED, "did not end within 300 s, or was killed"),
