@@ -21,6 +21,7 @@ from pipeline.words.records import to_json
 
 FINAL = "screenshot-final.png"
 KERNEL_LOG = "kernel-log.txt"
+REGISTERS = "registers.txt"
 _MOST_SCREENSHOTS = 40
 _MOST_CONSOLE = 4 * 1024**2
 

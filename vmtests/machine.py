@@ -28,7 +28,7 @@ from pipeline.words.symptoms import Cause
 from pipeline.words.waking import wake_program
 from vmtests.commands import SHELL_S
 from vmtests.copies import Copies
-from vmtests.evidence import KERNEL_LOG, Evidence
+from vmtests.evidence import KERNEL_LOG, REGISTERS, Evidence
 from vmtests.following import Following, GuestFailed
 from vmtests.looks import Looks
 from vmtests.network import Network
@@ -176,16 +176,19 @@ class Machine(Waits, Copies, Looks, Network):
             if outcome.state is State.FAILED:
                 self._log.error(f"{outcome.cause}: {outcome.message}", about=self.name)
             if outcome.cause in _UNHEARD and "first_entry" not in self.watch.marks:
-                self._note_kernel_log(following.domain)
+                self._note_unheard(following.domain)
         return outcome
 
-    def _note_kernel_log(self, domain: Domain) -> None:
-        """Keep what the kernel said that told nobody: most are told to be quiet."""
+    def _note_unheard(self, domain: Domain) -> None:
+        """Keep what is known of a kernel that told nobody: most are told to be quiet."""
         try:
+            before = domain.registers()
             lines = domain.kernel_log()
+            after = domain.registers()
         except Trouble as error:
-            self._log.warning(f"the kernel's log cannot be read: {error}", about=self.name)
+            self._log.warning(f"its memory and registers cannot be read: {error}", about=self.name)
             return
+        self._evidence.text(REGISTERS, [before, "and some time later:", after])
         if not lines:
             self._log.detail("there is no kernel's log in its memory", about=self.name)
             return

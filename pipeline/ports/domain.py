@@ -189,6 +189,12 @@ class Domain:
         aside = self._staging / f"{self.name}.memory"
         return dumps.kernel_log(self.monitor, aside, size=self.spec.memory)
 
+    def registers(self) -> str:
+        """Tell where its processors are: what hangs is there again when asked twice."""
+        from pipeline.ports import dumps
+
+        return dumps.registers(self.monitor)
+
     def screenshot(self, path: Path) -> None:
         """Write what the screen shows as PNG."""
         from pipeline.words.png import write_png

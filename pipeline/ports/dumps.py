@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What QEMU writes down of its guest: its screen, and what its memory has of the kernel's log.
+"""What QEMU tells of its guest: its screen, where its processors are, what its kernel has logged.
 
 QEMU may by now obey its guest: what it wrote is read as what a stranger sent.
 """
 
-import mmap
 import os
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from pipeline.words.png import NotAPicture, Picture, read_ppm
 _LARGEST_PICTURE = 64 * 1024**2
 _LOW_MEMORY = 3 * 1024**3
 _MEMORY_S = 60.0
+_PIECE = 8 * 1024**2
+_LONGEST_REGISTERS = 256 * 1024
 
 
 def picture(monitor: Monitor, aside: Path) -> Picture:
@@ -43,7 +44,42 @@ def kernel_log(monitor: Monitor, aside: Path, *, size: int) -> tuple[str, ...]:
     try:
         monitor.execute("pmemsave", deadline_s=_MEMORY_S, val=0, size=size, filename=str(aside))
         handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(handle, "rb"), mmap.mmap(handle, 0, prot=mmap.PROT_READ) as memory:
-            return printk.messages(memory)
+        with os.fdopen(handle, "rb"):
+            return printk.messages(FileMemory(handle))
     finally:
         aside.unlink(missing_ok=True)
+
+
+def registers(monitor: Monitor) -> str:
+    """Tell the registers of all processors at this moment, as QEMU's monitor writes them."""
+    told = monitor.execute("human-monitor-command", command_line="info registers -a")
+    return str(told)[:_LONGEST_REGISTERS].replace("\r", "")
+
+
+class FileMemory:
+    """The bytes of an open file, which somebody may make shorter meanwhile.
+
+    A mapping of it would end this process then.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._size = os.fstat(handle).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: slice) -> bytes:
+        start, stop, _ = index.indices(self._size)
+        return os.pread(self._handle, max(0, stop - start), start)
+
+    def find(self, sub: bytes, start: int = 0) -> int:
+        """Tell where the bytes are from a place on, or -1."""
+        while piece := os.pread(self._handle, _PIECE, start):
+            found = piece.find(sub)
+            if found >= 0:
+                return start + found
+            if len(piece) < _PIECE:
+                return -1
+            start += len(piece) - len(sub) + 1
+        return -1

@@ -167,6 +167,8 @@ def test_what_the_kernel_has_logged_is_read_from_its_memory(driver: Hypervisor, 
     with driver.start(bare.spec(into)) as machine:
         bare.wait_for_line(machine, "UP")
         found = machine.kernel_log()
+        where = machine.registers()
+    assert len(re.findall(r"^RIP=[0-9a-f]{16} ", where, re.MULTILINE)) == machine.spec.processors
     texts = [re.fullmatch(r"\[ *(\d+\.\d{6})\] (.*)", one) for one in found]
     assert None not in texts
     assert found[0].startswith("[    0.000000] Linux version ")

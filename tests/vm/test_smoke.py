@@ -113,6 +113,7 @@ def test_of_a_guest_that_told_nobody_the_kernels_log_is_read(tmp_path: Path, log
     assert faults.wrong_with(one, result) == ""
     found = (tmp_path / "evidence/kernel-log.txt").read_text()
     assert "Linux version " in found and "Run /init as init process" in found
+    assert (tmp_path / "evidence/registers.txt").read_text().count("\nRIP=") == 2, "asked twice"
     failed = next(test for test in result.tests if test.verdict is Verdict.FAILED)
     assert "what its kernel said last, read from its memory (kernel-log.txt):" in failed.log
 
