@@ -18,7 +18,7 @@ from pipeline.words.errors import Failed, Trouble
 from pipeline.words.refs import Commit
 from pipeline.words.suite import PARAMETERS
 from pipeline.words.symptoms import Cause
-from pipeline.words.verdict import TestResult, Verdict
+from pipeline.words.verdict import BUG, TestResult, Verdict
 from vmtests import failure
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
@@ -31,7 +31,6 @@ _LONGEST_LOG = 64 * 1024
 
 
 _told = [""]
-BUG = "bug"
 _LOGS = pytest.StashKey[ListSink]()
 SECONDS = pytest.StashKey[float]()
 """What a test took that ran before its turn, in a machine of its own."""

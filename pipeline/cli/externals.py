@@ -12,6 +12,7 @@ from pipeline.cli.passage import Passage
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.external import SUITE, Externals, ExternalTest, SourceFile
 from pipeline.words.manifest import Target
+from pipeline.words.pairing import PAIRS
 from pipeline.words.records import from_json
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Tree
@@ -47,7 +48,7 @@ def externals_of(
     passage: Passage, target: Target, suite: str, *, tree: str
 ) -> tuple[Externals, ...]:
     """Read the tests that components bring; nothing for another suite, which needs none."""
-    if suite.partition("/")[0] != SUITE:
+    if suite.partition("/")[0] not in (SUITE, PAIRS):
         return ()
     path = passage.run.file(externals_file(tree))
     # The master's own run has that file, too: what it gave a worker a while ago.
@@ -80,7 +81,7 @@ def externals_file(tree: str) -> str:
 
 def given_externals(passage: Passage, tree: Tree, suite: str) -> Given | None:
     """Tell what a worker elsewhere is to be given for a suite; None for another suite."""
-    if suite.partition("/")[0] != SUITE:
+    if suite.partition("/")[0] not in (SUITE, PAIRS):
         return None
     found = _of_sources(passage, target_of(passage.manifest, tree.target))
     return Given(

@@ -94,8 +94,16 @@ def do_test(options: Options) -> int:
 
     trees = [options.tree] if options.tree else []
     suite = options.only or options.suite
-    work = partial(testing.test, trees=trees, suite=suite)
-    return _do(options, "test", work, result="tests", share=testing.part_of_test(trees, suite))
+    told: list[BaseException | None] = []
+
+    def work(passage: Passage) -> None:
+        told.append(testing.test(passage, trees=trees, suite=suite))
+
+    code = _do(options, "test", work, result="tests", share=testing.part_of_test(trees, suite))
+    for error in told:
+        if error is not None:
+            raise error  # the run goes on all the same
+    return code
 
 
 def do_judge(options: Options) -> int:

@@ -68,6 +68,7 @@ def do_take(options: argparse.Namespace) -> int:
     job = job_of(options)
     run = house.workdir.run(options.run)
     what, wait_s = f"ostci take {job} --run {run.version}", options.wait or 0.0
+    told: BaseException | None = None
     try:
         with (
             live(sink),
@@ -78,15 +79,18 @@ def do_take(options: argparse.Namespace) -> int:
         ):
             passage = Passage(house, run)
             house.manifest = passage.manifest
-            _take(passage, job, options)
+            told = _take(passage, job, options)
     finally:
         options.file.unlink(missing_ok=True)
         if options.json and job.verb == "build":
             print_result(run, f"built/{job.what[0]}")
+    if told is not None:
+        raise told
     return EXIT_PASSED
 
 
-def _take(passage: Passage, job: Job, options: argparse.Namespace) -> None:
+def _take(passage: Passage, job: Job, options: argparse.Namespace) -> BaseException | None:
+    """Take it over; returns what the job came to where that is no failure of the run."""
     house, worker = passage.house, options.worker
     if options.pool == Pool.TRY and passage.trial is None:
         # What those build is kept for their try alone, and this run would be promoted.
@@ -108,8 +112,9 @@ def _take(passage: Passage, job: Job, options: argparse.Namespace) -> None:
             offer=offer,
             place=place,
         )
-        take = _take_component if job.verb == "build" else _take_suite
-        take(passage, parcel, options.code)
+        if job.verb == "test":
+            return _take_suite(passage, parcel, options.code)
+        _take_component(passage, parcel, options.code)
     except Refused as error:
         reason = f"it sent what is not true, {job} in run {passage.run.version}: {error}"
         book.set_aside(worker, reason)
@@ -118,6 +123,7 @@ def _take(passage: Passage, job: Job, options: argparse.Namespace) -> None:
         raise Trouble(f"worker {worker} lied: {error}", hint=hint) from error
     finally:
         remove_tree(place)
+    return None
 
 
 def _unpacked(passage: Passage, job: Job, place: Path, options: argparse.Namespace) -> Offer:
@@ -225,7 +231,7 @@ def _import(passage: Passage, parcel: Parcel, artifact: Artifact, repo: Repo) ->
 # Suites
 
 
-def _take_suite(passage: Passage, parcel: Parcel, code: int) -> None:
+def _take_suite(passage: Passage, parcel: Parcel, code: int) -> BaseException | None:
     result, tree = parcel.offer.suite, parcel.assigned.tree
     name, suite = parcel.job.what
     if result is None or tree is None or (result.tree, result.suite) != (name, suite):
@@ -245,7 +251,7 @@ def _take_suite(passage: Passage, parcel: Parcel, code: int) -> None:
     evidence = str(place.relative_to(passage.run.path))
     result = replace(result, evidence=evidence, seconds=_told_s(result.seconds))
     passage.house.log.fact(f"on worker {parcel.worker}", about=name)
-    hear(passage, result)
+    return hear(passage, result)
 
 
 def _check_elsewhere(parcel: Parcel, result: SuiteResult) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """``ostci test`` in the chain: suites on a run's trees, and what is made of their verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -14,24 +14,29 @@ from pipeline.cli.suite_lines import suite_lines, summary
 from pipeline.ports.files import lock
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.gate import Flakes
-from pipeline.words.manifest import Target
+from pipeline.words.gate import Flakes, settled
+from pipeline.words.manifest import Need, Target
+from pipeline.words.pairing import PAIRS
 from pipeline.words.targets import target_of
 from pipeline.words.tree import Disk, Tree
-from pipeline.words.verdict import SuiteResult, Verdict
+from pipeline.words.verdict import BUG, SuiteResult, Verdict
 
 if TYPE_CHECKING:
     from pipeline.stages.test import TestRequest
 
 _SUITE_S = 3600.0
+_NOT_PASSED = "did not pass"
 ALL, SMOKE = "all", "smoke"
 
 
-def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None) -> None:
+def test(
+    passage: Passage, *, trees: Sequence[str] = (), suite: str | None = None
+) -> BaseException | None:
     """Boot trees and run suites on them; raises the worst verdict after all were heard.
 
     All trees of the run by default, and all suites that their gates want; ``all`` are those that
-    there are.
+    there are. What did not pass and is not required is no failure of the run: it is told, and
+    returned as what it would have been.
     """
     from pipeline.cli.attempts import Attempts
     from pipeline.cli.background import judged, known_issues, repeats_of
@@ -76,14 +81,40 @@ def test(passage: Passage, *, trees: Sequence[str] = (), suite: str | None = Non
         for line in suite_lines(heard) if len(heard) > 1 else ():
             house.log.fact(line)
         passage.tell(summary(heard))
-        raise_several(
-            {
-                f"{one.tree} {one.suite}": error
-                for one in heard
-                if (error := _as_error(passage, one))
-            },
-            "did not pass",
-        )
+        return _raise_required(passage, heard)
+
+
+def _raise_required(passage: Passage, heard: Sequence[SuiteResult]) -> BaseException | None:
+    """Raise for suites that had to pass and did not; tells and returns what the others come to."""
+    required: dict[str, Ending] = {}
+    told: dict[str, Ending] = {}
+    for one in heard:
+        error = _as_error(passage, one)
+        if error is not None:
+            (required if _is_required(passage, one) else told)[f"{one.tree} {one.suite}"] = error
+    raise_several(required, _NOT_PASSED)
+    for name, error in told.items():
+        passage.house.log.warning(f"{name} did not pass, which its gate does not want: {error}")
+    try:
+        raise_several(told, _NOT_PASSED)
+    except Ending as error:
+        return error
+    return None
+
+
+def _is_required(passage: Passage, result: SuiteResult) -> bool:
+    """Tell whether the run stands or falls with a suite: by its gate, or since somebody named it.
+
+    A test of a suite that is run alone decides nothing.
+    """
+    tree, named = result.tree, passage.wish.suites
+    if named:
+        return result.suite in named
+    gate = target_of(passage.manifest, tree.partition("-")[2]).gate
+    baselines: Collection[str] = ()
+    if gate.get(result.suite) is Need.ONCE_BASELINE:
+        baselines = passage.house.ledger.tests.baselines(passage.manifest.osname, tree)
+    return settled(gate, baselines).get(result.suite) is Need.REQUIRED
 
 
 def request_of(
@@ -135,8 +166,8 @@ def _promoted_disk(passage: Passage, tree: Tree) -> tuple[Tree, Disk] | None:
     return promoted, disk_of(passage, promoted, target, key)
 
 
-def hear(passage: Passage, result: SuiteResult) -> None:
-    """Record what a suite said that ran elsewhere, as a stage of the run; raises as ``test``."""
+def hear(passage: Passage, result: SuiteResult) -> BaseException | None:
+    """Record what a suite said that ran elsewhere, as a stage of the run; ends as ``test``."""
     from pipeline.cli.background import judged, known_issues
     from pipeline.cli.baseline import promoted_commit
     from pipeline.cli.figures import tell_growth
@@ -150,9 +181,7 @@ def hear(passage: Passage, result: SuiteResult) -> None:
         passage.tell(f"{result.tree} {_heard(result)}")
         compare_screens(passage, result, promoted_commit(passage, result.tree))
         tell_growth(passage.house, passage.manifest.osname, result)
-        error = _as_error(passage, result)
-        if error is not None:
-            raise_several({f"{result.tree} {result.suite}": error}, "did not pass")
+        return _raise_required(passage, [result])
 
 
 def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
@@ -209,6 +238,8 @@ def _with_earlier(earlier: Tests | None, heard: Sequence[SuiteResult]) -> Tests:
 
 
 def _as_error(passage: Passage, result: SuiteResult) -> Ending | None:
+    if result.cause == BUG and result.suite.partition("/")[0] == PAIRS:
+        return Ending(f"a bug of ours: {result.message}")  # which trying again does not mend
     if result.verdict is Verdict.TROUBLE:
         return Trouble(result.message or "the machine was in trouble")
     target = target_of(passage.manifest, result.tree.partition("-")[2])

@@ -36,13 +36,17 @@ LONGEST_NAME = 70
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A build to trigger: by which scheduler, under which name, after which others."""
+    """A build to trigger: by which scheduler, under which name, after which others.
+
+    Whatever becomes of one that ``is_advisory``, it is at most a warning to those who wait for it.
+    """
 
     name: str
     scheduler: str
     properties: Mapping[str, Any]
     after: tuple[str, ...] = ()
     tags: tuple[str, ...] = field(default=())
+    is_advisory: bool = False
 
 
 class Children(steps.Trigger):
@@ -55,6 +59,7 @@ class Children(steps.Trigger):
         self.blocked: list[str] = []
         self.running_now: set[str] = set()
         schedulers = sorted({child.scheduler for child in children})
+        kwargs.setdefault("warnOnWarnings", True)
         super().__init__(
             schedulerNames=schedulers, waitForFinish=True, updateSourceStamp=False, **kwargs
         )
@@ -107,6 +112,8 @@ class Children(steps.Trigger):
             if isinstance(result, Failure):
                 self.outcome[name] = EXCEPTION
                 yield self.addLogWithFailure(result, f"{name} ")
+            elif known[name].is_advisory:
+                self.outcome[name] = SUCCESS if result[0] == SUCCESS else WARNINGS
             else:
                 self.outcome[name] = result[0]
                 yield self._note_bug(name, result)

@@ -7,8 +7,11 @@ from typing import Any
 
 from pipeline.master.children import Child
 from pipeline.ports.files import write_text
+from pipeline.ports.ledger import Ledger
 from pipeline.ports.workdir import RunDir, Workdir
-from pipeline.words.manifest import OnFailed
+from pipeline.words.gate import settled
+from pipeline.words.manifest import Need, OnFailed
+from pipeline.words.pairing import PAIRS
 from pipeline.words.plan import Kind
 from pipeline.words.push import Push
 from pipeline.words.records import from_json, to_json
@@ -33,8 +36,13 @@ def children_of_plan(plan: Mapping[str, Any], run: str) -> tuple[Child, ...]:
     )
 
 
-def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Mapping[str, str]]:
-    """Tell a disk for each composed tree, the suites of its gate after it, and the commits."""
+def children_of_trees(
+    workdir: Workdir, ledger: Ledger, run: str, *, is_nightly: bool = False
+) -> tuple[tuple[Child, ...], Mapping[str, str]]:
+    """Tell a disk for each composed tree, the suites of its gate after it, and the commits.
+
+    What the gate does not require is advisory. The run of the night has the suite ``pairs`` too.
+    """
     found = workdir.run(run)
     trees = json.loads(found.file("trees").read_bytes())["trees"]
     manifest = _snapshot(workdir, run).manifest
@@ -45,7 +53,13 @@ def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Ma
         properties = {"run": run, "tree": name}
         disk = Child(name=f"disk/{name}", scheduler="disk", properties=properties, tags=("disk",))
         children.append(disk)
-        for suite in wished or target_of(manifest, tree["target"]).gate:
+        gate = target_of(manifest, tree["target"]).gate
+        if wished:
+            gate = dict.fromkeys(wished, Need.REQUIRED)
+        if is_nightly:
+            gate = {**gate, PAIRS: Need.ADVISORY}
+        needs = settled(gate, ledger.tests.baselines(manifest.osname, name))
+        for suite in gate:
             children.append(
                 Child(
                     name=f"suite/{name}/{suite}",
@@ -53,6 +67,7 @@ def children_of_trees(workdir: Workdir, run: str) -> tuple[tuple[Child, ...], Ma
                     properties={**properties, "suite": suite},
                     after=(disk.name,),
                     tags=("suite",),
+                    is_advisory=needs[suite] is not Need.REQUIRED,
                 )
             )
     return tuple(children), {tree["name"]: tree["commit"] for tree in trees}

@@ -36,7 +36,7 @@ from pipeline.master.run_facts import (
 from pipeline.master.steps import Ostci
 from pipeline.ports.ledger import Ledger
 from pipeline.words.errors import BadInput, Failed
-from pipeline.words.push import Push, PushState
+from pipeline.words.push import Push, PushState, Via
 from pipeline.words.run import RunEnding, RunRecord
 
 BEGIN = "begin"
@@ -203,8 +203,11 @@ class Compose(_Booked):
         """Add disks and suites, and note the commits."""
         if result == SUCCESS:
             run = self.getProperty("run")
+            is_nightly = self.getProperty("via") == Via.NIGHTLY
             children, commits = yield self.book.ask(
-                lambda _: children_of_trees(self.book.workdir, run)
+                lambda ledger: children_of_trees(
+                    self.book.workdir, ledger, run, is_nightly=is_nightly
+                )
             )
             self.setProperty("commits", dict(commits), "compose")
             for tree, commit in commits.items():

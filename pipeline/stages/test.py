@@ -15,19 +15,21 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.ports import accelerator, process
 from pipeline.ports.domain import confined
-from pipeline.ports.files import remove_tree, shared_place
+from pipeline.ports.files import remove_tree, shared_place, write_text
 from pipeline.ports.log import Log
 from pipeline.ports.ostree import Repo
 from pipeline.stages.testing import desktop
 from pipeline.stages.testing.needs import Beside, besides_s, needs_of, skip_of
+from pipeline.stages.testing.pairs import run_pairs
 from pipeline.words.boot import expected_of
 from pipeline.words.console_lines import ConsoleLines
 from pipeline.words.errors import BadInput, Trouble
@@ -42,7 +44,8 @@ from pipeline.words.installed import (
     parse_test,
 )
 from pipeline.words.manifest import Target
-from pipeline.words.records import from_json
+from pipeline.words.pairing import PAIRS
+from pipeline.words.records import from_json, to_json
 from pipeline.words.suite import (
     FROM_PROMOTED,
     LOG_MARK,
@@ -160,7 +163,7 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         raise ValueError(told)
     suite, _, test = request.suite.partition("/")
     folder = request.suites or suites_path()
-    there = suites(folder)
+    there = (*suites(folder), PAIRS)
     if suite not in there:
         near = difflib.get_close_matches(suite, there, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}"
@@ -169,6 +172,9 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
     Known(smoke.known)  # what is wrong with them is told before a machine starts
     ConsoleLines(smoke.required_console, smoke.forbidden_console)
     started = time.monotonic()
+    if suite == PAIRS:
+        result = _pairs(request, test, partial(run_suite, cache=cache, tmp=tmp, log=log), log=log)
+        return replace(result, seconds=round(time.monotonic() - started, 3))
     installed = _installed(request, test, log) if suite == SUITE else ()
     brought = _externals(request, test) if suite == EXTERNALS else ()
     _empty(request.into)
@@ -246,6 +252,22 @@ def run_suite(request: TestRequest, *, cache: Path, tmp: Path, log: Log) -> Suit
         disk=request.disk.path,
     )
     return replace(result, seconds=round(time.monotonic() - started, 3), ran=ran)
+
+
+def _pairs(
+    request: TestRequest, test: str, run: Callable[[TestRequest], SuiteResult], *, log: Log
+) -> SuiteResult:
+    _empty(request.into)
+
+    def one(suite: str, place: str, *, forks: bool, only: Sequence[str]) -> SuiteResult:
+        into = request.into / place
+        asked = replace(request, suite=suite, into=into, forks=forks, only=(*only,) or request.only)
+        return run(replace(asked, leaves_checkpoint=False, failures_s=0.0))
+
+    result = run_pairs(test, one, nothing=_nothing_yet(request), log=log)
+    report = SuiteReport(tests=result.tests, cause=result.cause, message=result.message)
+    write_text(request.into / "report.json", to_json(report))
+    return result
 
 
 def _repeat(request: TestRequest, suite: str) -> str:

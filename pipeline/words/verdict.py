@@ -9,6 +9,9 @@ from enum import StrEnum
 from pipeline.words.counting import count_of
 from pipeline.words.refs import Commit
 
+BUG = "bug"
+"""The cause of what is neither the commit's fault nor this machine's, but ours."""
+
 
 class Verdict(StrEnum):
     """``trouble`` is about our machines, never about the code under test."""

@@ -18,13 +18,13 @@ from pipeline.cli.testing import hear
 from pipeline.ports.external_tests import find_externals
 from pipeline.ports.ledger import PromotionState
 from pipeline.ports.worker_home import IDENTITY
-from pipeline.words.errors import BadInput, Failed
+from pipeline.words.errors import EXIT_BUG, BadInput, Ending, Failed
 from pipeline.words.external import LARGEST
 from pipeline.words.manifest import Need, Source, SourceKind
 from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding
 from pipeline.words.tree import Tree
-from pipeline.words.verdict import SuiteResult, TestResult, Verdict, suite_verdict
+from pipeline.words.verdict import BUG, SuiteResult, TestResult, Verdict, suite_verdict
 from tests.cheap import NO_KERNEL, OSNAME, TREE, Cheap
 from tests.repos import GitRepo
 from tests.work import run_ostci
@@ -104,8 +104,8 @@ def test_new_tests_warn_known_issues_are_told_and_old_ones_count(
     assert ledger.verdicts(heard.commit)["login"] is P
     for number in (2, 3, 4):
         hear(passage, result(passage, number, a=P, b=P, new=P))
-    with pytest.raises(Failed, match="login: it broke"):
-        hear(passage, result(passage, a=P, b=P, new=F))
+    told = hear(passage, result(passage, a=P, b=P, new=F))
+    assert isinstance(told, Failed) and "login: it broke" in str(told)
     # Now it is known what it is.
     folder = cheap.root.parent / "known_issues"
     folder.mkdir()
@@ -115,8 +115,7 @@ def test_new_tests_warn_known_issues_are_told_and_old_ones_count(
     heard = passage.read("tests", Tests).suites[-1]
     assert heard.notes == ("new failed: known issue breaks (https://bugs/1)",)
     (folder / "breaks.yaml").write_text(text.replace("2999", "1999"))
-    with pytest.raises(Failed):
-        hear(passage, result(passage, a=P, b=P, new=F))
+    assert isinstance(hear(passage, result(passage, a=P, b=P, new=F)), Failed)
     (folder / "worse.yaml").write_text("links: x\n")
     with pytest.raises(BadInput) as caught:
         known_issues(passage)
@@ -129,11 +128,27 @@ def test_new_tests_warn_known_issues_are_told_and_old_ones_count(
     shutil.rmtree(folder)
 
 
+def test_a_run_stands_or_falls_with_what_its_gate_requires_and_with_nothing_else(
+    passage: Passage,
+) -> None:
+    bad = replace(result(passage, a=F), suite="smoke")
+    told = hear(passage, replace(bad, suite="smoke/a"))
+    assert isinstance(told, Failed), "one test of it by itself decides nothing"
+    assert passage.record.stages[f"test {TREE} smoke/a"].ending is RunEnding.PASSED
+    with pytest.raises(Failed, match="smoke: it broke"):
+        hear(passage, bad)
+    assert passage.record.stages[f"test {TREE} smoke"].ending is RunEnding.FAILED
+    trouble = replace(bad, suite="pairs", verdict=Verdict.TROUBLE, cause=BUG, message="twice")
+    told = hear(passage, trouble)
+    assert type(told) is Ending and told.exit_code == EXIT_BUG
+    assert "a bug of ours: twice" in str(told)
+    assert passage.record.stages[f"test {TREE} pairs"].ending is RunEnding.PASSED
+
+
 def test_what_fails_on_commit_after_commit_is_not_repeated(passage: Passage) -> None:
     for number in (5, 6, 7):
         found = replace(result(passage, number, hopeless=F), suite="other")
-        with pytest.raises(Failed):
-            hear(passage, found)
+        assert isinstance(hear(passage, found), Failed)
     assert repeats_of(passage, replace(result(passage, hopeless=F), suite="other")) == {
         "hopeless": 0
     }

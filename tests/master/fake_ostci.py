@@ -2,7 +2,8 @@
 """A pretended ``ostci`` for the master's tests: it writes down what it was given, and obeys.
 
 Beside it lies ``calls``, a line for each command that was given. A file ``exit-VERB`` or
-``exit-VERB-NAME`` holds exit codes, one a line: each command takes the first; ``hang`` is one
+``exit-VERB-NAME`` (``exit-test-TREE-SUITE``) holds exit codes, one a line: each command takes the
+first; ``hang`` is one
 that never ends, ``silent`` one that ends as a real one does when it is asked to, ``held-3`` one
 that ends with 3 when there is a file ``go``. With a file
 ``keep-all`` there is nothing to build, with ``last-ends`` the last stage gives the run its ending.
@@ -29,6 +30,7 @@ def main() -> int:
     assert sys.argv[1] == "-C"
     workdir, verb, words = Workdir(Path(sys.argv[2])), sys.argv[3], sys.argv[4:]
     name = words[0] if words and not words[0].startswith("--") else ""
+    name += f"-{words[words.index('--suite') + 1]}" if "--suite" in words else ""
     # What the real one takes to start is no silence of the command's.
     sys.stderr.write("ostci: begun\n")
     sys.stderr.flush()

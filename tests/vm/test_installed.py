@@ -161,3 +161,31 @@ def test_a_tree_without_any_is_skipped_and_nothing_is_booted(
         "x86_64-guest has no installed tests",
     )
     assert not any("boot" in line for line in sink.texts())
+
+
+def test_what_comes_to_something_else_after_a_boot_than_in_a_fork_is_our_bug(
+    tmp_path: Path, log: Log
+) -> None:
+    layer = {
+        **a_test("guest/aleaves", "touch /var/tmp/left"),
+        **a_test("guest/fails", "exit 3"),
+        **a_test("guest/left", "test ! -e /var/tmp/left"),
+        **a_test("guest/passes", "true"),
+        # What a checkpoint leaves in its machine for those who wake it.
+        **a_test("guest/zforks", "test -e /run/ostci-shell/wake"),
+    }
+    result = run(replace(request_of(layer, tmp_path, log), suite="pairs"), tmp_path, log)
+    found = {one.name: (one.verdict, one.message) for one in result.tests}
+    told = "passed in a fork, failed after a boot: ended with exit code 1"
+    assert found == {
+        "installed/guest/aleaves.test": (Verdict.PASSED, ""),
+        "installed/guest/fails.test": (Verdict.PASSED, ""),
+        "installed/guest/left.test": (Verdict.FLAKY, f"once {told}"),
+        "installed/guest/passes.test": (Verdict.PASSED, ""),
+        "installed/guest/zforks.test": (Verdict.TROUBLE, f"twice {told}"),
+    }
+    assert (result.verdict, result.cause) == (Verdict.TROUBLE, "bug")
+    assert result.message == f"installed/guest/zforks.test: twice {told}"
+    places = {path.parent.name for path in (tmp_path / "evidence").glob("**/junit.xml")}
+    assert places == {"in-forks", "after-a-boot"}
+    assert (tmp_path / "evidence/installed/again/after-a-boot/log.txt").is_file()
