@@ -30,6 +30,7 @@ esac
 """
 FILES = {
     "again": "#!/bin/sh\nautopkgtest-reboot x\n",
+    "crashes": "#!/bin/sh\nkill -SEGV $$\n",
     "fails": "#!/bin/sh\necho it broke >&2; exit 3\n",
     "forever": "#!/bin/sh\n## ostci:\n##   timeout: 1\nsleep 1000\n",
     "later": "#!/bin/sh\n## ostci:\n##   expected-to-fail: https://bugs/1\nexit 1\n",
@@ -75,12 +76,16 @@ def boots(sink: ListSink) -> int:
 
 
 def test_each_external_test_has_its_own_result(tmp_path: Path, log: Log) -> None:
-    names = ("again", "fails", "forever", "later", "malformed", "misses", "plain", "skips")
-    result = run(request_of(tmp_path, log, *names), tmp_path, log)
+    names = ("again", "crashes", "fails", "forever", "later", "malformed", "misses", "plain")
+    result = run(request_of(tmp_path, log, *names, "skips"), tmp_path, log)
     assert {one.name: (one.verdict, one.message) for one in result.tests} == {
         "zlib/again": (
             Verdict.FAILED,
             "ended with exit code 127: ./again: line 2: autopkgtest-reboot: not found",
+        ),
+        "zlib/crashes": (
+            Verdict.FAILED,
+            "was killed by SIGSEGV: Segmentation fault (core dumped)",
         ),
         "zlib/fails": (Verdict.FAILED, "ended with exit code 3: it broke"),
         "zlib/forever": (Verdict.FAILED, "did not end within 1 s, or was killed"),
@@ -96,6 +101,8 @@ def test_each_external_test_has_its_own_result(tmp_path: Path, log: Log) -> None
         "zlib/plain": (Verdict.PASSED, ""),
         "zlib/skips": (Verdict.SKIPPED, "no bus"),
     }
+    [core] = (tmp_path / "evidence" / "tests").glob("*/core.gz")
+    assert core.parent.name.startswith("zlib-crashes")
     assert result.ran is not None and result.ran.seed == 7
     with pytest.raises(BadInput, match=r"has no external test zlib/fail$") as caught:
         run(replace(request_of(tmp_path, log, "fails"), suite="externals/zlib/fail"), tmp_path, log)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The suite of installed tests on a real machine: each file of the tree has a result of its own."""
 
+import gzip
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,8 @@ def a_test(name: str, script: str, *more: str) -> dict[str, str | None]:
 
 LAYER = {
     **a_test("guest/plain", 'test "$1" = "a b" && test "$HOME" = "$PWD" && echo fine >out'),
-    **a_test("guest/fails", "echo it broke >&2; exit 3"),
+    **a_test("guest/crashes", "mkdir deep; cd deep; sh -c 'kill -SEGV $$'"),
+    **a_test("guest/fails", "echo no core >core.c; echo it broke >&2; exit 3"),
     **a_test("guest/skips", "echo no bus; exit 77"),
     **a_test("guest/tap", "echo 1..2; echo ok 1; echo not ok 2 - reads", "Output=TAP"),
     **a_test("guest/later", "exit 1"),
@@ -54,6 +56,10 @@ def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log, sink: 
     result = run(request_of(LAYER, tmp_path, log), tmp_path, log)
     found = {one.name: (one.verdict, one.message) for one in result.tests}
     assert found == {
+        "guest/crashes.test": (
+            Verdict.FAILED,
+            "was killed by SIGSEGV: Segmentation fault (core dumped)",
+        ),
         "guest/fails.test": (Verdict.FAILED, "ended with exit code 3: it broke"),
         "guest/later.test": (Verdict.SKIPPED, "known to fail: ended with exit code 1"),
         "guest/malformed.test": (
@@ -87,6 +93,12 @@ def test_each_installed_test_has_its_own_result(tmp_path: Path, log: Log, sink: 
     [skipped] = (tmp_path / "evidence" / "tests").glob("guest-skips*/log.txt")
     assert "skipped: no bus" in skipped.read_text() and "FAILED" not in skipped.read_text()
     assert "not ok 2 - reads" in next(one.log for one in result.tests if "tap" in one.name)
+    [core] = (tmp_path / "evidence" / "tests").glob("*/core.gz")
+    assert core.parent.name.startswith("guest-crashes")
+    assert gzip.decompress(core.read_bytes())[:18].startswith(b"\x7fELF\x02\x01\x01")
+    assert f"it dumped core: {core}, " in next(
+        one.log for one in result.tests if "crash" in one.name
+    )
 
 
 def test_what_breaks_meanwhile_fails_the_test_that_was_running(tmp_path: Path, log: Log) -> None:

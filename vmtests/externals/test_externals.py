@@ -21,6 +21,7 @@ from vmtests.again import standing
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
 from vmtests.conftest import forked, name_of
+from vmtests.cores import keep_core, with_core
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
@@ -49,10 +50,11 @@ cd {top}/run/tests || exit 1
 export HOME={top}/run/tmp TMPDIR={top}/run/tmp AUTOPKGTEST_TMP={top}/run/tmp
 export PATH={top}/run/bin:$PATH
 {mark}
+"""
+_START = """\
 ./{file} &
 echo $! >{top}/run/pid
-wait $!
-"""
+wait $!"""
 _sent: dict[str, Machine] = {}
 
 
@@ -98,6 +100,8 @@ def test_external(test: ExternalTest, of: Externals, request: pytest.FixtureRequ
             raise GuestFailed(f"it wants to reboot more often than its header says: {test.reboots}")
         watched.note(f"it reboots, with the mark {mark}")
         watched.reboot()
+    if done.code != 0 or watched.symptoms(Cause.CORE_DUMP):
+        keep_core(watched, the_bench().evidence_of(test.name))
     output = "\n".join(one for one in said if one)
     found = judge_test(
         test.as_installed, done.code, output, "\n".join(errors).strip(), seconds=test.timeout_s
@@ -157,7 +161,10 @@ def _must(machine: Machine, script: str) -> None:
 def _script(test: ExternalTest, mark: str | None) -> str:
     marked = f"export AUTOPKGTEST_REBOOT_MARK={shlex.quote(mark)}" if mark is not None else ""
     reboot = _REBOOT.format(top=_TOP) if test.reboots else ""
-    return f"# {test.name}\n" + reboot + _RUN.format(top=_TOP, mark=marked, file=test.file)
+    begin = f"# {test.name}\n" + reboot + _RUN.format(top=_TOP, mark=marked)
+    return (
+        begin + with_core(_START.format(top=_TOP, file=test.file), f"{_TOP}/run") + 'exit "$code"'
+    )
 
 
 def _mark(machine: Machine) -> str | None:

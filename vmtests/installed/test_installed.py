@@ -21,14 +21,15 @@ from vmtests.again import standing
 from vmtests.bench import Bench
 from vmtests.bench import bench as the_bench
 from vmtests.conftest import SAID, SECONDS, watching
+from vmtests.cores import keep_core, with_core
 from vmtests.following import GuestFailed
 from vmtests.forks import at_once
 from vmtests.machine import Machine
 
-_SCRIPT = """\
+_BEGIN = """\
 dir=$(mktemp -d /var/tmp/installed-test.XXXXXX) && cd "$dir" || exit 1
-HOME=$dir TMPDIR=$dir {command}
-code=$?
+"""
+_END = """\
 cd / && rm -rf "$dir"
 exit "$code"
 """
@@ -102,15 +103,18 @@ def _in_fork(test: InstalledTest, bench: Bench) -> Done:
 def run(test: InstalledTest, machine: Machine, said: list[str]) -> None:
     """Run a test and raise what its result is, where it is another than passed.
 
-    What it writes is added to ``said``.
+    What it writes is added to ``said``; a core that it dumps is kept.
     """
-    script = _SCRIPT.format(command=shlex.join(test.argv))
+    command = f"HOME=$dir TMPDIR=$dir {shlex.join(test.argv)}"
+    script = _BEGIN + with_core(command, '"$dir"') + _END
     title = f"$ {shlex.join(test.argv)}"
     done = machine.shell(script, timeout_s=TIMEOUT_S, title=title)
     found = judge_test(test, done.code, done.text, done.error_text, seconds=TIMEOUT_S)
     said += f"{done.text}\n{done.error_text}".strip().splitlines()
     for line in said:
         machine.note(line)
+    if done.code != 0 or machine.symptoms(Cause.CORE_DUMP):
+        keep_core(machine, the_bench().evidence_of(test.name))
     if found.verdict is Verdict.FAILED:
         raise GuestFailed(found.message)
     if found.verdict is Verdict.SKIPPED:
