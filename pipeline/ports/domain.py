@@ -219,7 +219,7 @@ class Domain:
         try:
             self._virt.resume()
         except libvirt.libvirtError as error:
-            raise _trouble(error, self.name) from error
+            raise domain_root.trouble_of(error, self.name) from error
 
     @property
     def pid(self) -> int | None:
@@ -231,7 +231,7 @@ class Domain:
         try:
             self._virt.attachDevice(card_xml(card))
         except libvirt.libvirtError as error:
-            raise _trouble(error, self.name) from error
+            raise domain_root.trouble_of(error, self.name) from error
 
     def destroy(self) -> None:
         """End the machine now, as by pulling the plug; nothing happens when it has ended.
@@ -251,7 +251,7 @@ class Domain:
         except libvirt.libvirtError as error:
             gone = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN)
             if error.get_error_code() not in gone:
-                raise _trouble(error, self.name) from error
+                raise domain_root.trouble_of(error, self.name) from error
 
     def _tell(self, kind: EventKind, detail: str, when: float) -> None:
         event = Event(kind=kind, time=when, detail=detail)
@@ -392,7 +392,7 @@ class Hypervisor:
         try:
             virt = self._connection.defineXML(text)
         except libvirt.libvirtError as error:
-            raise _trouble(error, spec.name) from error
+            raise domain_root.trouble_of(error, spec.name) from error
         stack.callback(_undefine, virt)
         return virt
 
@@ -418,7 +418,7 @@ class Hypervisor:
             if domain.spec.incoming is None:
                 domain.go_on()
         except libvirt.libvirtError as error:
-            raise _trouble(error, domain.name) from error
+            raise domain_root.trouble_of(error, domain.name) from error
 
     def _end(self, domain: Domain) -> None:
         """Leave nothing running; events that are still on their way are waited for.
@@ -455,11 +455,7 @@ def _undefine(virt: Any) -> None:
         virt.undefine()
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise _trouble(error, "") from error
-
-
-def _trouble(error: libvirt.libvirtError, where: str) -> Trouble:
-    return Trouble(f"libvirt: {error.get_error_message()}", where=where, hint="ostci doctor")
+            raise domain_root.trouble_of(error, "") from error
 
 
 @contextmanager
@@ -476,7 +472,7 @@ def hypervisor(uri: str, root: Path, *, log: Log) -> Iterator[Hypervisor]:
         try:
             connection = libvirt.open(f"qemu:///embed?root={root}" if is_embedded else uri)
         except libvirt.libvirtError as error:
-            raise _trouble(error, uri) from error
+            raise domain_root.trouble_of(error, uri) from error
         opened = Hypervisor(connection, root, is_embedded=is_embedded, log=log)
         try:
             yield opened

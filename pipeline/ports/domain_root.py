@@ -344,6 +344,15 @@ _loop_lock = threading.Lock()
 _loop: list[threading.Thread] = []
 
 
+def trouble_of(error: libvirt.libvirtError, where: str) -> Trouble:
+    """Make what libvirt says into trouble of this host, with what to do about it."""
+    told, hint = f"libvirt: {error.get_error_message()}", "ostci doctor"
+    if "Cannot allocate memory" in told:
+        told = "this host has not the memory that its target says it has"
+        hint = "less memory for the target in the manifest, or fewer machines at once"
+    return Trouble(told, where=where, hint=hint)
+
+
 def start_loop() -> None:
     """Run libvirt's events in a thread; has to be there before the first connection."""
     with _loop_lock:

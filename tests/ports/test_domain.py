@@ -163,6 +163,17 @@ def test_a_screenshot_is_a_png_of_the_screen(driver: Hypervisor, into: Path) -> 
 
 
 @pytest.mark.vm
+def test_a_host_without_the_memory_is_trouble_that_says_so(driver: Hypervisor, into: Path) -> None:
+    large = replace(bare.spec(into), memory=1 << 42)
+    with (
+        pytest.raises(Trouble, match="this host has not the memory that its target says") as told,
+        driver.start(large),
+    ):
+        pass
+    assert told.value.hint.startswith("less memory for the target")
+
+
+@pytest.mark.vm
 def test_what_the_kernel_has_logged_is_read_from_its_memory(driver: Hypervisor, into: Path) -> None:
     with driver.start(bare.spec(into)) as machine:
         bare.wait_for_line(machine, "UP")
