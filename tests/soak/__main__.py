@@ -5,6 +5,7 @@ What was done is in ``build/soak.json``, one entry an instant or boot; ``--anew`
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -51,6 +52,9 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Go on with every campaign until its end or the given time."""
     options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell that put us into the background has them ignored.
+        signal.signal(number, signal.default_int_handler)
     counts = {
         "kill": options.kills,
         "kill-master": options.master_kills,

@@ -25,7 +25,7 @@ from tests.work import TOP, Work
 
 COUNT = 1000
 """No base has as many."""
-AT_ONCE = 8
+AT_ONCE = 12
 """Tests of one step."""
 KEPT = TOP / "build" / "installed-that-fail"
 MANIFEST = TOP / "manifests" / "debian-tests.yaml"
