@@ -27,6 +27,7 @@ from pipeline.ports.files import lock, write_text
 from pipeline.ports.workdir import RunDir
 from pipeline.words.errors import BadInput, worst
 from pipeline.words.manifest import Manifest
+from pipeline.words.push import Via
 from pipeline.words.records import from_json, to_json
 from pipeline.words.refs import Commit
 from pipeline.words.run import RunEnding, RunRecord, StageRecord, ending_of, message_of
@@ -82,6 +83,12 @@ class Passage:
     def wish(self) -> Wish:
         """What a person asked for with this run; nothing for most runs."""
         return read_wish(self.run)
+
+    @property
+    def is_nightly(self) -> bool:
+        """Tell whether the clock asked for this run."""
+        pushes = self.house.ledger.pushes.of_run(self.run.version)
+        return any(push.via is Via.NIGHTLY for push in pushes)
 
     def taken_tree(self, name: str) -> Commit | None:
         """Tell which promoted tree of a server a try began from; None for any other run."""

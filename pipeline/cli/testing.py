@@ -14,7 +14,7 @@ from pipeline.cli.suite_lines import suite_lines, summary
 from pipeline.ports.files import lock
 from pipeline.ports.worker_home import IDENTITY
 from pipeline.words.errors import BadInput, Ending, Failed, Trouble
-from pipeline.words.gate import Flakes, settled
+from pipeline.words.gate import Flakes, fails_run, settled, suites_of_gate
 from pipeline.words.manifest import Need, Target
 from pipeline.words.pairing import PAIRS
 from pipeline.words.targets import target_of
@@ -65,7 +65,7 @@ def test(
                     request_of(passage, tree, target, _need_disk(passage, disks, tree), name),
                     failures_s=house.settings.keep_machines_h * 3600.0,
                     leaves_checkpoint=name == SMOKE
-                    and any(one != name for one in {*names, *target.gate}),
+                    and any(one != name for one in {*names, *suites_of(passage, target)}),
                 )
                 with _one_at_a_time(passage, tree, name), house.log.step(name, about=tree.name):
                     result = attempts.hear(request)
@@ -114,7 +114,7 @@ def _is_required(passage: Passage, result: SuiteResult) -> bool:
     baselines: Collection[str] = ()
     if gate.get(result.suite) is Need.ONCE_BASELINE:
         baselines = passage.house.ledger.tests.baselines(passage.manifest.osname, tree)
-    return settled(gate, baselines).get(result.suite) is Need.REQUIRED
+    return fails_run(settled(gate, baselines).get(result.suite))
 
 
 def request_of(
@@ -186,7 +186,7 @@ def hear(passage: Passage, result: SuiteResult) -> BaseException | None:
 
 def suites_of(passage: Passage, target: Target) -> tuple[str, ...]:
     """Tell which suites a run has for a target: those that a person named, else its gate's."""
-    return passage.wish.suites or tuple(target.gate)
+    return passage.wish.suites or suites_of_gate(target.gate, is_nightly=passage.is_nightly)
 
 
 def _named(suite: str) -> tuple[str, ...]:

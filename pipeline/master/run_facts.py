@@ -9,7 +9,7 @@ from pipeline.master.children import Child
 from pipeline.ports.files import write_text
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.workdir import RunDir, Workdir
-from pipeline.words.gate import settled
+from pipeline.words.gate import fails_run, settled, suites_of_gate
 from pipeline.words.manifest import Need, OnFailed
 from pipeline.words.pairing import PAIRS
 from pipeline.words.plan import Kind
@@ -56,10 +56,9 @@ def children_of_trees(
         gate = target_of(manifest, tree["target"]).gate
         if wished:
             gate = dict.fromkeys(wished, Need.REQUIRED)
-        if is_nightly:
-            gate = {**gate, PAIRS: Need.ADVISORY}
         needs = settled(gate, ledger.tests.baselines(manifest.osname, name))
-        for suite in gate:
+        suites = suites_of_gate(gate, is_nightly=is_nightly)
+        for suite in (*suites, *((PAIRS,) if is_nightly else ())):
             children.append(
                 Child(
                     name=f"suite/{name}/{suite}",
@@ -67,7 +66,7 @@ def children_of_trees(
                     properties={**properties, "suite": suite},
                     after=(disk.name,),
                     tags=("suite",),
-                    is_advisory=needs[suite] is not Need.REQUIRED,
+                    is_advisory=not fails_run(needs.get(suite)),
                 )
             )
     return tuple(children), {tree["name"]: tree["commit"] for tree in trees}

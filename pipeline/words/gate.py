@@ -44,6 +44,16 @@ def settled(gate: Mapping[str, Need], baselines: Collection[str]) -> dict[str, N
     }
 
 
+def suites_of_gate(gate: Mapping[str, Need], *, is_nightly: bool) -> tuple[str, ...]:
+    """List the suites that a run has for a gate: all of them in the run of the night."""
+    return tuple(suite for suite, need in gate.items() if is_nightly or need is not Need.NIGHTLY)
+
+
+def fails_run(need: Need | None) -> bool:
+    """Tell whether a run fails with a suite of which its settled gate wants this."""
+    return need in (Need.REQUIRED, Need.NIGHTLY)
+
+
 def judge(
     gate: Mapping[str, Need],
     verdicts: Mapping[str, Verdict],
@@ -62,7 +72,11 @@ def judge(
     are suites that have one.
     """
     told = messages or {}
-    gate = settled(gate, baselines)
+    gate = {
+        suite: need
+        for suite, need in settled(gate, baselines).items()
+        if need is not Need.NIGHTLY or suite in verdicts
+    }
     reasons: list[str] = []
     notes: list[str] = []
     for suite, need in gate.items():

@@ -218,6 +218,8 @@ class Need(StrEnum):
     ADVISORY = "advisory"
     ONCE_BASELINE = "once-baseline"
     """Required once the suite has passed on a promoted tree of the target, advisory before."""
+    NIGHTLY = "nightly"
+    """Run in the run of the night alone, which fails with it; it holds nothing back."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ VERSION_KEY = "00ostbuild-manifest-version"
 
 System = Literal["guess", "autotools", "meson", "cmake", "make", "custom"]
 Subtree = Literal["runtime", "devel", "doc", "debug", "tests"]
-Needed = Literal["required", "advisory", "once-baseline"]
+Needed = Literal["required", "advisory", "once-baseline", "nightly"]
 Requests = Literal["off", "members", "all"]
 Variant = Literal["minbase", "essential", "apt", "exact"]
 
@@ -266,7 +266,7 @@ class SmokeKeys(Keys):
 class GateKeys(Keys):
     """What a gate asks of a suite; the word alone is enough."""
 
-    need: Needed = Field("required", description="required, advisory or once-baseline")
+    need: Needed = Field("required", description="required, advisory, once-baseline or nightly")
     flaky: int = Field(0, ge=0, le=1000, description="flaky tests that it may have and pass")
 
 
@@ -310,7 +310,7 @@ class TargetKeys(Keys):
     processors: int = Field(2, ge=1, le=64, description="of the machine")
     kernel_options: list[Word] = Field([], description="added to the kernel's command line")
     boot_counting: int = Field(0, ge=0, le=99, description="tries that a new tree has to boot")
-    gate: Gate = Field({}, description="suite: required, advisory or once-baseline")
+    gate: Gate = Field({}, description="suite: required, advisory, once-baseline or nightly")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in this target")
     session: SessionKeys = Field(SessionKeys(), description="log in to it when it is tested")
     promotion_group: Name = Field("", description="targets that move together")
@@ -348,7 +348,7 @@ class ManifestKeys(Keys):
     groups: dict[Name, list[Name]] = Field({}, description="named groups of components")
     targets: dict[Name, TargetKeys] = Field({}, description="trees to compose")
     tests: TestsKeys = Field(TestsKeys(), description="what suites look for in every target")
-    gates: Gate = Field({}, description="suite: required, advisory or once-baseline")
+    gates: Gate = Field({}, description="suite: required, advisory, once-baseline or nightly")
     on_failed: Literal["stop", "last-good"] = Field("stop", description="a failed component")
     conflicts: Literal["warn", "fatal"] = Field("warn", description="a path of two components")
     triggers: list[TriggerKeys] = Field([], description="scripts run over every tree")

@@ -18,13 +18,17 @@ def test_a_night_that_was_missed_is_one_run(tmp_path: Path) -> None:
     hour = time.strftime("%H:00", time.gmtime(time.time() - 3600))
     up = FakeUp(tmp_path, nightly=hour, poll=3600)
     up.ledger.pushes.note_head(NIGHTLY, HEAD, "2026-01-01")
+    sample = tmp_path / "sample" / "manifest.yaml"
+    gate, night = "gates: {smoke: required", ", memory: nightly"
+    assert gate in sample.read_text()
+    sample.write_text(sample.read_text().replace(gate, gate + night))
     # What forks and boots come to is our business: it is told, and holds nothing back.
     up.tell("test-x86_64-runtime-pairs", 70)
     with up:
         up.wait(lambda: bool(up.ledger.pushes.newest(1)), "the night is taken up")
         (done,) = up.wait_ended(*up.ledger.pushes.newest(9))
         suites = [call.split()[3] for call in up.calls() if call.startswith("test ")]
-        assert sorted(suites) == ["pairs", "smoke"]
+        assert sorted(suites) == ["memory", "pairs", "smoke"]
         (build,) = up.builds("suite/x86_64-runtime/pairs")
         assert build["word"] == "exception"
         up.wait(lambda: up.builds()[-1]["complete"], "the run's build has ended")
@@ -39,5 +43,6 @@ def test_a_night_that_was_missed_is_one_run(tmp_path: Path) -> None:
         up.wait(up.is_up, "the master is up again")
         more = up.push()
         up.wait_ended(more)
-        assert len(up.builds("suite/x86_64-runtime/pairs")) == 1, "of the night alone"
+        for suite, count in (("pairs", 1), ("memory", 1), ("smoke", 2)):
+            assert len(up.builds(f"suite/x86_64-runtime/{suite}")) == count, suite
         assert [push.via for push in up.ledger.pushes.newest(9)] == [Via.NIGHTLY, more.via]

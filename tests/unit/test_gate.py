@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words.gate import NOTHING_REQUIRED, Flakes, excused_suites, judge, settled
+from pipeline.words.gate import (
+    NOTHING_REQUIRED,
+    Flakes,
+    GateResult,
+    excused_suites,
+    fails_run,
+    judge,
+    settled,
+    suites_of_gate,
+)
 from pipeline.words.manifest import Need
 from pipeline.words.suite import NO_BASELINE
 from pipeline.words.verdict import Verdict
@@ -38,6 +47,16 @@ def test_the_first_line_of_a_suites_message_is_told() -> None:
     messages = {"smoke": "kernel panic\nmore of it"}
     result = judge(REQUIRED, {"smoke": Verdict.FAILED}, messages=messages)
     assert result.reasons == ("smoke failed: kernel panic",)
+
+
+def test_a_suite_of_the_night_is_told_where_it_was_run_and_missed_nowhere() -> None:
+    gate = {"smoke": Need.REQUIRED, "upgrade": Need.NIGHTLY}
+    assert suites_of_gate(gate, is_nightly=False) == ("smoke",)
+    assert suites_of_gate(gate, is_nightly=True) == ("smoke", "upgrade")
+    assert judge(gate, {"smoke": Verdict.PASSED}) == GateResult(passed=True)
+    found = judge(gate, {"smoke": Verdict.PASSED, "upgrade": Verdict.FAILED})
+    assert (found.passed, found.notes) == (True, ("upgrade failed",))
+    assert [need for need in Need if fails_run(need)] == [Need.REQUIRED, Need.NIGHTLY]
 
 
 def test_an_advisory_suite_is_told_and_blocks_nothing() -> None:
