@@ -34,7 +34,7 @@ _WELL = (Verdict.PASSED, Verdict.SKIPPED)
 
 
 def installed(state: State, count: int) -> Generator[str, None, None]:
-    """Run those that were not; raises AssertionError at the end if some failed or had no result."""
+    """Run those that did not go well yet; raises AssertionError at the end if some still do not."""
     root = Path(tempfile.mkdtemp(prefix="ostci-soak-"))
     try:
         work = Work(MANIFEST, root)
@@ -42,12 +42,14 @@ def installed(state: State, count: int) -> Generator[str, None, None]:
             work.ostci(verb)
         request = replace(work.request(_TARGET, "installed", root / "evidence"), suites=None)
         names = _names(request)[:count]
-        while left := [name for name in names if name not in _done(state)]:
-            yield _step(state, request, tuple(left[:AT_ONCE]), root, len(names))
+        well = {name for name, one in _last(state).items() if one["verdict"] in _WELL}
+        left = [name for name in names if name not in well]
+        for at in range(0, len(left), AT_ONCE):
+            yield _step(state, request, tuple(left[at : at + AT_ONCE]), root, len(names))
     finally:
         forget(root)
         remove_tree(root)
-    bad = [one for one in state.done.get("installed", []) if one["verdict"] not in _WELL]
+    bad = [one for one in _last(state).values() if one["verdict"] not in _WELL]
     if bad:
         lines = [f"{one['name']}: {one['verdict']}: {one['message']}" for one in bad]
         raise AssertionError("\n".join([f"not passed, see {KEPT}:", *lines]))
@@ -59,8 +61,9 @@ def _names(request: TestRequest) -> list[str]:
     return sorted(name for name, _ in below if name.endswith(".test"))
 
 
-def _done(state: State) -> set[str]:
-    return {one["name"] for one in state.done.get("installed", [])}
+def _last(state: State) -> dict[str, dict[str, Any]]:
+    """Find the newest entry of each test."""
+    return {one["name"]: one for one in state.done.get("installed", [])}
 
 
 def _step(state: State, request: TestRequest, names: tuple[str, ...], root: Path, of: int) -> str:
@@ -83,4 +86,4 @@ def _step(state: State, request: TestRequest, names: tuple[str, ...], root: Path
     for entry in entries:
         state.add("installed", entry)
     told = f"not passed: {', '.join(bad)}" if bad else "passed or skipped"
-    return f"{state.count('installed')} of {of}: {told} ({time.monotonic() - started:.1f} s)"
+    return f"{len(_last(state))} of {of}: {told} ({time.monotonic() - started:.1f} s)"
