@@ -21,6 +21,8 @@ from pipeline.words.verdict import Verdict
 SPEC = SessionSpec(name="weston")
 X = SessionSpec(name="twm", type=SessionType.X11)
 TWM = "usr/share/xsessions/twm.desktop"
+TOP = "usr/share/applications/top.desktop"
+NO_XPROP = "the tree has no xprop, which tells of windows (Debian: x11-utils)"
 ENTRY = "[Desktop Entry]\nType=Application\nName=A\nExec={exec}\n{more}"
 INDEX = "[Icon Theme]\nDirectories=apps\n[apps]\nSize=48\n"
 Look = Callable[..., Desktop]
@@ -171,10 +173,8 @@ def test_a_session_of_x_needs_a_server_and_its_entry_may_be_older(look: Look) ->
 
 
 def test_whoever_is_asked_for_windows_has_to_be_there(look: Look) -> None:
-    files = {"usr/share/applications/top.desktop": entry("top", "Terminal=true\n")}
-    told = "the tree has no xprop, which tells of windows (Debian: x11-utils)"
-    found = look(files, spec=X)
-    assert found.skip == told
+    found = look({TOP: entry("top", "Terminal=true\n")}, spec=X)
+    assert found.skip == NO_XPROP
     assert found.apps[0].skip == "it runs in a terminal, and there is no xterm"
     assert look({}).skip == ""
     found = look({"usr/bin/xprop": "", "usr/bin/xterm": ""}, spec=X)
@@ -195,17 +195,23 @@ def test_what_is_wrong_with_a_session_is_told(look: Look, text: str, problem: st
 
 
 @pytest.mark.parametrize(
-    ("suite", "session", "message"),
+    ("suite", "session", "files", "message"),
     [
-        ("session", None, "x86_64-t has no graphical session"),
-        ("apps", None, "x86_64-t has no graphical session"),
-        ("apps", SPEC, "x86_64-t has no applications"),
+        ("session", None, {}, "x86_64-t has no graphical session"),
+        ("apps", None, {}, "x86_64-t has no graphical session"),
+        ("apps", SPEC, {}, "x86_64-t has no applications"),
+        ("apps", X, {TOP: entry("top")}, NO_XPROP),
     ],
 )
 def test_a_tree_without_is_skipped_by_name_and_nothing_is_booted(
-    suite: str, session: SessionSpec | None, message: str, tmp_path: Path, log: Log
+    suite: str,
+    session: SessionSpec | None,
+    files: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    log: Log,
 ) -> None:
-    repo, commit = committed(tmp_path, {}, log)
+    repo, commit = committed(tmp_path, files, log)
     tree = Tree(
         name="x86_64-t",
         arch="x86_64",
