@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The graphical session of a machine: how it is waited for, and what tests do in it.
 
-Nothing here knows a compositor: logind tells of the session, a socket of the compositor, the
-screen of what it draws, and each program itself of its windows.
+Nothing here knows a compositor: logind tells of the session, a socket of the compositor or of the X
+server, the screen of what it draws, and ``displays`` whom to ask for windows.
 """
 
 import shlex
@@ -12,16 +12,17 @@ from pipeline.words.desktop_entry import App
 from pipeline.words.journal import Entry
 from pipeline.words.picture import Shows, difference, shows
 from pipeline.words.png import NotAPicture, Picture, read_png
-from pipeline.words.session import GREETER, Login, SessionSpec
+from pipeline.words.session import GREETER, SERVER, SPEAKER, Login, SessionSpec, last_word
 from pipeline.words.symptoms import Cause
-from pipeline.words.wayland_log import LARGEST, Windows, windows_of
+from pipeline.words.wayland_log import LARGEST
+from pipeline.words.windows import Windows
 from vmtests.bench import Bench
+from vmtests.displays import Display, display_of
 from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
 SESSION_STARTED = "8d45620c1a4348dbb17410da57c60c66"
 """systemd-logind's, see sd-messages.h."""
-_SPEAKER = "ostci-session"
 _PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "VTNr")
 _PLACE = "/run/ostci-apps"
 _START_S = 15.0
@@ -30,7 +31,7 @@ _RUN = f"""\
 log={_PLACE}/$1.log code={_PLACE}/$1.code
 shift
 {{
-    WAYLAND_DEBUG=client "$@" 2>&1
+    "$@" 2>&1
     echo $? >"$code.new" && mv "$code.new" "$code"
 }} | {{
     (ulimit -f {LARGEST // 512} && exec cat >"$log") 2>/dev/null
@@ -62,6 +63,8 @@ class Desktop:
         """logind's number of the session."""
         self.uid = ""
         self.socket = ""
+        self._display: Display | None = None
+        self._before: dict[str, str] = {}
         self._count = 0
 
     # How it comes up
@@ -76,10 +79,23 @@ class Desktop:
         self.id = found.get("SESSION_ID")
         machine.mark("session")
         self.uid = machine.succeeds(["id", "-u", spec.user]).strip()
+        self._display = display_of(spec, self.uid)
         self.socket = machine.wait_until(
             self._socket, f"{spec.name} to listen", timeout_s=float(spec.deadline_s)
         )
         machine.mark("compositor")
+
+    def wait_for_manager(self) -> None:
+        """Wait until somebody tells of windows; those of earlier programs could be anybody's."""
+        machine, find = self.machine, self.display.manager
+        wait = _AT_MOST.format(until=f'[ -n "$({find})" ]')
+
+        def look() -> bool:
+            self.check()
+            return bool(machine.shell(f"{wait}{find}", title="look for a window manager").text)
+
+        what = "a window manager that tells of its windows"
+        machine.wait_until(look, what, timeout_s=float(self.spec.deadline_s))
 
     def wait_for_frame(self) -> None:
         """Wait until there is more on the screen than a text console has; keeps the picture.
@@ -123,12 +139,15 @@ class Desktop:
             raise GuestFailed(ended, cause=Cause.SESSION_ENDED)
 
     def over(self) -> str:
-        """Say how the session ended; nothing while it has not."""
-        said = [entry for entry in self.machine.entries() if entry.speaker == _SPEAKER]
-        for place, entry in enumerate(said):
-            if entry.priority <= 3:
-                before = next((one.message for one in reversed(said[:place])), "")
-                return entry.message + (f"; it said last: {before[:200]}" if before else "")
+        """Say how the session or its X server ended; nothing while it has not."""
+        said: dict[str, list[str]] = {SPEAKER: [], SERVER: []}
+        for entry in self.machine.entries():
+            if entry.speaker in said:
+                before = said[entry.speaker]
+                if entry.priority <= 3:
+                    last = last_word(before)
+                    return entry.message + (f"; it said last: {last}" if last else "")
+                before.append(entry.message)
         return ""
 
     def properties(self) -> dict[str, str]:
@@ -156,13 +175,17 @@ class Desktop:
 
     def _socket(self) -> str:
         self.check()
-        place = f"/run/user/{self.uid}"
-        script = _AT_MOST.format(until=f"[ -S {place}/wayland-0 ] || [ -S {place}/wayland-1 ]")
-        find = f"for one in {place}/wayland-?; do [ -S $one ] && echo $one; done"
-        found = self.machine.shell(f"{script}{find}").text.split()
-        return found[0].rpartition("/")[2] if found else ""
+        find = self.display.socket
+        wait = _AT_MOST.format(until=f'[ -n "$({find})" ]')
+        found = self.machine.shell(f"{wait}{find}", title="look for a socket").text.split()
+        return found[0] if found else ""
 
     # What is done in it
+
+    @property
+    def display(self) -> Display:
+        assert self._display is not None, "wait() has found whose session it is"
+        return self._display
 
     def start(self, app: App) -> str:
         """Start an application as the session's user; tells what it is called in the guest."""
@@ -175,10 +198,10 @@ class Desktop:
             "USER": self.spec.user,
             "LANG": "C.UTF-8",
             "XDG_RUNTIME_DIR": runtime,
-            "XDG_SESSION_TYPE": "wayland",
+            "XDG_SESSION_TYPE": self.spec.type,
             "XDG_CURRENT_DESKTOP": self.spec.name,
-            "WAYLAND_DISPLAY": self.socket,
             "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+            **self.display.environment(self.socket),
         }
         argv = ["systemd-run", "--quiet", "--collect", f"--unit=ostci-{own}"]
         argv += [f"--uid={self.spec.user}", f"--working-directory={home}"]
@@ -186,20 +209,26 @@ class Desktop:
         argv += [f"--setenv={name}={value}" for name, value in environment.items()]
         argv += ["--", "/bin/sh", f"{_PLACE}/run", own, *app.argv]
         prepare = f"mkdir -p {_PLACE} && chown {self.uid} {_PLACE} && cat >{_PLACE}/run <<'END'\n"
-        done = self.machine.shell(f"{prepare}{_RUN}END\n{shlex.join(argv)}", timeout_s=_START_S)
+        script = f"{prepare}{_RUN}END\n{self.display.listing}\n{shlex.join(argv)}"
+        done = self.machine.shell(script, timeout_s=_START_S, title=f"start {own}")
         if done.code != 0:
             raise GuestFailed(f"{app.name} cannot be started: {done.error_text.strip()[-200:]}")
+        self._before[own] = done.text
         return own
 
     def look(self, own: str) -> Started:
         """Tell what a program that was started has come to."""
-        name = f"{_PLACE}/{own}"
-        wait = _AT_MOST.format(until=f"[ -e {name}.code ] || grep -qs ack_configure {name}.log")
-        script = f"{wait}cat {name}.code 2>/dev/null || echo -; cat {name}.log"
-        code, _, text = self.machine.shell(script, timeout_s=_START_S).text.partition("\n")
+        name, before = f"{_PLACE}/{own}", self._before[own]
+        news = self.display.has_news(f"{name}.log", before)
+        wait = _AT_MOST.format(until=f"[ -e {name}.code ] || {news}")
+        # In one line, so that what is in it cannot be taken for the next.
+        listing = f"{{ {self.display.listing}; }} | tr '\\n' '\\t'; echo"
+        script = f"{wait}cat {name}.code 2>/dev/null || echo -; {listing}; cat {name}.log"
+        said = self.machine.shell(script, timeout_s=_START_S, title=f"look at {own}").text
+        code, now, text = (*said.split("\n", 2), "", "")[:3]
         last = [line for line in text.splitlines() if line.strip() and not line.startswith("[")]
         return Started(
-            windows=windows_of(text),
+            windows=self.display.windows(before, now.replace("\t", "\n"), text),
             code=int(code) if code.strip().isdigit() else None,
             last=last[-1].strip()[:200] if last else "",
         )
@@ -227,7 +256,9 @@ class Desktop:
     def stop(self, own: str) -> None:
         """End a program, with all that it has started."""
         # It may have ended by itself, or be ending: either is fine.
-        self.machine.shell(f"systemctl stop ostci-{own}.service", timeout_s=_START_S)
+        wait = _AT_MOST.format(until=self.display.is_as_it_was(self._before[own]))
+        script = f"systemctl stop ostci-{own}.service; {wait}"
+        self.machine.shell(script, timeout_s=_START_S, title=f"stop {own}")
 
 
 class _Once:
@@ -267,6 +298,8 @@ def _brought_up(bench: Bench) -> Desktop:
         )
     desktop = Desktop(machine, spec)
     desktop.wait()
+    if parameters.apps:
+        desktop.wait_for_manager()
     return desktop
 
 

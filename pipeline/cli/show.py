@@ -113,6 +113,9 @@ def _manifest_words(manifest: Manifest) -> Iterator[str]:
         parts = "+".join(target.subtrees)
         yield f"target {target.name}: {count_of(len(target.components), 'component')} ({parts}) on"
         yield f"  {'+'.join(target.packages)}, {target.default_unit}, {gate}"
+        if target.session is not None:
+            one = target.session
+            yield f"  session {one.name} ({one.type}), {one.login} login of {one.user}"
 
 
 def _component_words(component: Component) -> str:

@@ -344,6 +344,8 @@ def _desktop(
         found = replace(found, apps=apps)
     if suite == desktop.APPS and not found.apps:
         return None, f"{request.tree.name} has no applications"
+    if found.skip:
+        return None, found.skip
     return found, ""
 
 

@@ -7,7 +7,7 @@ https://specifications.freedesktop.org/desktop-entry-spec/latest/
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PLACE = "usr/share/applications"
@@ -20,6 +20,9 @@ _KEY = re.compile(r"([A-Za-z0-9-]+)(?:\[([A-Za-z0-9_.@-]+)\])?")
 _ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _RESERVED = frozenset("\"'\\><~|&;$*?#()`\t\n")
 _QUOTED = frozenset('"`$\\')
+APPLICATION = "Application"
+SESSIONS = (APPLICATION, "XSession")
+"""What ``Type`` is of a session; the second is none of the specification's, but twm's and older."""
 _FILES, _ALONE, _OLD = "fu", "FU", "dDnNvm"
 _MOST_WORDS = 100
 _SKIPS = {
@@ -58,13 +61,16 @@ def app_name(path: str) -> str:
     return path.removesuffix(".desktop").replace("/", "-")
 
 
-def parse_app(name: str, data: bytes, *, desktop: str = "") -> App:
+def parse_app(
+    name: str, data: bytes, *, desktop: str = "", types: Sequence[str] = (APPLICATION,)
+) -> App:
     """Read a desktop entry; what is wrong with it is its ``problem``, with the line.
 
-    ``desktop`` is the name of the session, of which entries may be meant or not.
+    ``desktop`` is the name of the session, of which entries may be meant or not. ``types`` are
+    those that can be started.
     """
     try:
-        return _App(name, read_group(data), desktop).read()
+        return _App(name, read_group(data), desktop, types).read()
     except _Malformed as error:
         return App(name=name, problem=str(error))
 
@@ -115,12 +121,18 @@ def read_group(data: bytes) -> Mapping[str, tuple[int, str]]:
 class _App:
     """Reads one entry's keys; each that is wrong raises."""
 
-    def __init__(self, name: str, keys: Mapping[str, tuple[int, str]], desktop: str) -> None:
-        self._name, self._keys, self._desktop = name, keys, desktop
+    def __init__(
+        self,
+        name: str,
+        keys: Mapping[str, tuple[int, str]],
+        desktop: str,
+        types: Sequence[str],
+    ) -> None:
+        self._name, self._keys, self._desktop, self._types = name, keys, desktop, types
 
     def read(self) -> App:
         kind, title = self._text("Type"), self._text("Name")
-        if kind not in ("Application", "Link", "Directory"):
+        if kind not in (*self._types, "Link", "Directory"):
             raise self._wrong("Type", "is none of Application, Link, Directory")
         if not title:
             raise self._wrong("Name", "is needed")
@@ -144,7 +156,7 @@ class _App:
         )
 
     def _skip(self, kind: str) -> str:
-        if kind != "Application":
+        if kind not in self._types:
             return f"Type={kind} is nothing to start"
         for key, why in _SKIPS.items():
             if self._truth(key):

@@ -290,6 +290,9 @@ class SessionKeys(Keys):
     """The graphical session that suites log in to."""
 
     name: Name = Field("", description="a file of /usr/share/wayland-sessions, such as weston")
+    type: Literal["wayland", "x11"] = Field(
+        "wayland", description="x11: a file of /usr/share/xsessions, on an X server"
+    )
     login: Literal["automatic", "timed"] = Field("automatic", description="how one gets in")
     delay: Duration = Field(10, description="what the greeter of a timed login waits")
     user: UserName = Field("testuser", description="who is logged in; made where it is not there")

@@ -24,7 +24,7 @@ from pipeline.words.manifest_schema import (
     TargetKeys,
 )
 from pipeline.words.refs import Part
-from pipeline.words.session import Login, SessionSpec
+from pipeline.words.session import Login, SessionSpec, SessionType
 from pipeline.words.yaml_nodes import Path
 
 INSTALLED_TESTS = "installed-tests"
@@ -227,12 +227,15 @@ class _Reader:
         if not keys.model_fields_set:
             return below.session
         start = below.session or SessionSpec(name=keys.name)
+        kind = SessionType(keys.type) if keys.has("type") else start.type
         if not keys.name and below.session is None and not self._findings.is_wrong(*path, "name"):
-            hint = "name: a file of /usr/share/wayland-sessions, such as weston"
+            example = "weston" if kind is SessionType.WAYLAND else "openbox"
+            hint = f"name: a file of /{kind.place}, such as {example}"
             self._findings.problem(path, "a session needs a name", hint, key=True)
         return replace(
             start,
             name=keys.name or start.name,
+            type=kind,
             user=keys.user if keys.has("user") else start.user,
             login=Login(keys.login) if keys.has("login") else start.login,
             delay_s=keys.delay if keys.has("delay") else start.delay_s,

@@ -3,19 +3,23 @@
 
 The login manager is the tree's own: greetd, told by its configuration below ``/etc``
 (https://man.sr.ht/~kennylevinsen/greetd/). What a session is, the tree says in
-``/usr/share/wayland-sessions``. ``fixture`` has the files that every tree gets.
+``/usr/share/wayland-sessions`` or ``/usr/share/xsessions``. ``fixture`` has the files that every
+tree gets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 SUITE = "session"
-PLACE = "usr/share/wayland-sessions"
-TYPE = "wayland"
-"""The type of a session, as logind has it; whoever starts X sessions is not known here."""
+SPEAKER = "ostci-session"
+"""What the session's own program calls itself in the journal."""
+SERVER = "ostci-xorg"
+"""Likewise the X server that is started for it."""
 GREETER = "ostci-greeter"
 """What the greeter of a timed login calls itself in the journal."""
+
+_LONGEST_WORD = 200
 
 
 class Login(StrEnum):
@@ -25,15 +29,28 @@ class Login(StrEnum):
     TIMED = "timed"
 
 
+class SessionType(StrEnum):
+    """What a session is drawn by, as logind calls it: a compositor, or an X server of its own."""
+
+    WAYLAND = "wayland"
+    X11 = "x11"
+
+    @property
+    def place(self) -> str:
+        """Where the tree tells of its sessions of that type."""
+        return f"usr/share/{'wayland-' if self is SessionType.WAYLAND else 'x'}sessions"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SessionSpec:
-    """``name`` is a file of ``PLACE`` without its ending; ``user`` is made by the fixture.
+    """``name`` is a file of its type's place, without the ending; its ``user`` the fixture makes.
 
     ``delay_s`` is how long the greeter of a timed login waits for somebody. ``deadline_s`` is what
     the session may take from then on, on a host with KVM.
     """
 
     name: str
+    type: SessionType = SessionType.WAYLAND
     user: str = "testuser"
     login: Login = Login.AUTOMATIC
     delay_s: int = 10
@@ -49,6 +66,8 @@ def settings_of(session: SessionSpec) -> Mapping[str, str]:
             for name, value in (
                 ("SESSION_USER", session.user),
                 ("SESSION_NAME", session.name),
+                ("SESSION_TYPE", session.type),
+                ("SESSION_PLACE", f"/{session.type.place}"),
                 ("SESSION_DELAY", str(session.delay_s)),
             )
         ),
@@ -56,7 +75,7 @@ def settings_of(session: SessionSpec) -> Mapping[str, str]:
         "/etc/security/pam_env.conf": "".join(
             f"{name} DEFAULT={value}\n"
             for name, value in (
-                ("XDG_SESSION_TYPE", TYPE),
+                ("XDG_SESSION_TYPE", session.type),
                 ("XDG_SESSION_DESKTOP", session.name),
                 ("XDG_CURRENT_DESKTOP", session.name),
             )
@@ -74,3 +93,20 @@ def _greetd(session: SessionSpec) -> str:
         lines += ["", "[initial_session]", 'command = "/etc/ostci-guest/session"']
         lines += [f'user = "{session.user}"']
     return "\n".join([*lines, ""])
+
+
+def last_word(said: Sequence[str]) -> str:
+    """Pick what was said last of why it ended; of an X server its error, not what follows that.
+
+    Xorg says ``Fatal server error:``, then what it was, and then where to ask and who was asked.
+    """
+    for place, line in enumerate(said):
+        if _without_mark(line) == "Fatal server error:":
+            told = (_without_mark(one) for one in said[place + 1 :])
+            return next((one for one in told if one), "")[:_LONGEST_WORD]
+    return said[-1][:_LONGEST_WORD] if said else ""
+
+
+def _without_mark(line: str) -> str:
+    """Take Xorg's mark of an error off a line, which may also be at its end."""
+    return line.strip().removeprefix("(EE)").removesuffix("(EE)").strip()

@@ -8,7 +8,8 @@ See https://wayland.freedesktop.org/docs/html/ and the protocol xdg-shell.
 """
 
 import re
-from dataclasses import dataclass
+
+from pipeline.words.windows import LONGEST_ERROR, LONGEST_TITLE, Windows
 
 LARGEST = 1024**2
 """Bytes of a program's word that are read."""
@@ -18,16 +19,6 @@ _LINE = re.compile(
 )
 _ID = re.compile(r"([a-z0-9_]+)[@#](\d+)")
 _LONGEST_LINE = 4096
-_LONGEST_TITLE = 80
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """``shown``: a window was put on the screen; ``error``: what the compositor refused."""
-
-    shown: bool = False
-    title: str = ""
-    error: str = ""
 
 
 def windows_of(text: str) -> Windows:
@@ -56,11 +47,11 @@ def windows_of(text: str) -> Windows:
             case "xdg_surface", "ack_configure":
                 configured.add(surfaces.get(own, ""))
             case "xdg_toplevel", "set_title":
-                title = title or arguments.strip('"')[:_LONGEST_TITLE]
+                title = title or arguments.strip('"')[:LONGEST_TITLE]
             case "wl_surface", "attach":
                 (drawn.discard if arguments.startswith("nil") else drawn.add)(own)
             case "wl_surface", "commit":
                 shown = shown or own in toplevels & configured & drawn
             case "wl_display", "error":
-                error = error or arguments[:200]
+                error = error or arguments[:LONGEST_ERROR]
     return Windows(shown=shown, title=title, error=error)

@@ -14,11 +14,15 @@ from pipeline.stages.testing.desktop import Desktop, desktop_of
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
 from pipeline.words.refs import Commit
-from pipeline.words.session import SessionSpec
+from pipeline.words.session import SessionSpec, SessionType
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import Verdict
 
 SPEC = SessionSpec(name="weston")
+X = SessionSpec(name="twm", type=SessionType.X11)
+TWM = "usr/share/xsessions/twm.desktop"
+TOP = "usr/share/applications/top.desktop"
+NO_XPROP = "the tree has no xprop, which tells of windows (Debian: x11-utils)"
 ENTRY = "[Desktop Entry]\nType=Application\nName=A\nExec={exec}\n{more}"
 INDEX = "[Icon Theme]\nDirectories=apps\n[apps]\nSize=48\n"
 Look = Callable[..., Desktop]
@@ -32,9 +36,11 @@ def entry(command: str, more: str = "") -> str:
 def look(tmp_path: Path, log: Log) -> Look:
     """Commit files and look at them."""
 
-    def look(files: dict[str, str], *, suite: str = "apps", only: str = "") -> Desktop:
+    def look(
+        files: dict[str, str], *, suite: str = "apps", only: str = "", spec: SessionSpec = SPEC
+    ) -> Desktop:
         repo, commit = committed(tmp_path, files, log)
-        return desktop_of(repo, commit, SPEC, suite=suite, only=only)
+        return desktop_of(repo, commit, spec, suite=suite, only=only)
 
     return look
 
@@ -152,6 +158,29 @@ def test_a_session_is_read_and_what_is_wrong_with_it(look: Look) -> None:
     assert look({}, suite="session").apps == ()
 
 
+def test_a_session_of_x_needs_a_server_and_its_entry_may_be_older(look: Look) -> None:
+    assert look({}, suite="session", spec=X).compositor.problem == f"the tree has no /{TWM}"
+    text = entry("twm").replace("=Application", "=XSession")
+    files = {TWM: text, "usr/sbin/greetd": ""}
+    told = "the tree has no {}, which an X session needs (Debian: {})"
+    for program, package in (("Xorg", "xserver-xorg-core"), ("xauth", "xauth")):
+        problem = look(files, suite="session", spec=X).compositor.problem
+        assert problem == told.format(program, package)
+        files = {f"usr/bin/{program}": ""}
+    found = look(files, suite="session", spec=X).compositor
+    assert (found.argv, found.problem) == (("twm",), "")
+    assert look({TWM: entry("twm").replace("=Application", "=Bar")}, spec=X).compositor.problem
+
+
+def test_whoever_is_asked_for_windows_has_to_be_there(look: Look) -> None:
+    found = look({TOP: entry("top", "Terminal=true\n")}, spec=X)
+    assert found.skip == NO_XPROP
+    assert found.apps[0].skip == "it runs in a terminal, and there is no xterm"
+    assert look({}).skip == ""
+    found = look({"usr/bin/xprop": "", "usr/bin/xterm": ""}, spec=X)
+    assert (found.skip, found.apps[0].argv) == ("", ("xterm", "-e", "top"))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -166,17 +195,23 @@ def test_what_is_wrong_with_a_session_is_told(look: Look, text: str, problem: st
 
 
 @pytest.mark.parametrize(
-    ("suite", "session", "message"),
+    ("suite", "session", "files", "message"),
     [
-        ("session", None, "x86_64-t has no graphical session"),
-        ("apps", None, "x86_64-t has no graphical session"),
-        ("apps", SPEC, "x86_64-t has no applications"),
+        ("session", None, {}, "x86_64-t has no graphical session"),
+        ("apps", None, {}, "x86_64-t has no graphical session"),
+        ("apps", SPEC, {}, "x86_64-t has no applications"),
+        ("apps", X, {TOP: entry("top")}, NO_XPROP),
     ],
 )
 def test_a_tree_without_is_skipped_by_name_and_nothing_is_booted(
-    suite: str, session: SessionSpec | None, message: str, tmp_path: Path, log: Log
+    suite: str,
+    session: SessionSpec | None,
+    files: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    log: Log,
 ) -> None:
-    repo, commit = committed(tmp_path, {}, log)
+    repo, commit = committed(tmp_path, files, log)
     tree = Tree(
         name="x86_64-t",
         arch="x86_64",

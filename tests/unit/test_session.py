@@ -2,6 +2,7 @@
 """A target's session, from the manifest to the files that log somebody in."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ from pipeline.words.fixture import FIXTURE, fixture_of, fixture_paths
 from pipeline.words.manifest import Manifest
 from pipeline.words.manifest_text import parse_manifest
 from pipeline.words.refs import Commit, RefName
-from pipeline.words.session import Login, SessionSpec
+from pipeline.words.session import Login, SessionSpec, SessionType, last_word
 from tests.manifests import SMALLEST
 
 WESTON = SessionSpec(name="weston")
 TIMED = SessionSpec(name="weston", login=Login.TIMED, delay_s=7, user="ada")
+X = SessionSpec(name="twm", type=SessionType.X11)
 
 
 def read(targets: str) -> Manifest:
@@ -42,17 +44,25 @@ def test_one_that_extends_another_changes_what_it_names() -> None:
         "  a: {session: {name: weston, deadline: 90s}}\n"
         "  b: {extend: a, session: {login: timed, delay: 3s, user: ada}}\n"
         "  c: {extend: b}\n"
+        "  d: {extend: b, session: {name: twm, type: x11}}\n"
+        "  e: {extend: d, session: {type: wayland}}\n"
     )
     assert manifest.target("a").session == SessionSpec(name="weston", deadline_s=90)
     timed = SessionSpec(name="weston", deadline_s=90, login=Login.TIMED, delay_s=3, user="ada")
     assert manifest.target("b").session == timed
     assert manifest.target("c").session == timed
+    on_x = replace(timed, name="twm", type=SessionType.X11)
+    assert manifest.target("d").session == on_x
+    assert manifest.target("e").session == replace(on_x, type=SessionType.WAYLAND)
 
 
 @pytest.mark.parametrize(
     ("session", "told"),
     [
         ("{login: timed}", "a session needs a name"),
+        ("{login: timed}", "a file of /usr/share/wayland-sessions"),
+        ("{type: x11}", "a file of /usr/share/xsessions"),
+        ("{name: weston, type: X11}", "x11"),
         ("{name: ../x}", "'../x' cannot be a name"),
         ("{name: weston, user: root}", "'root' cannot be a user of a session"),
         ("{name: weston, user: 'a b'}", "'a b' cannot be a user of a session"),
@@ -72,7 +82,7 @@ def test_a_tree_without_one_gets_the_fixture_as_it_is() -> None:
     assert fixture_state(fixture_of("", 0, None)) == fixture_state()
 
 
-@pytest.mark.parametrize("spec", [WESTON, TIMED])
+@pytest.mark.parametrize("spec", [WESTON, TIMED, X])
 def test_a_furnished_deployment_has_the_listed_paths_and_no_others(
     spec: SessionSpec, tmp_path: Path
 ) -> None:
@@ -103,9 +113,54 @@ def test_each_way_to_get_in_is_told_to_the_login_manager() -> None:
     [conf] = [
         one for one in fixture_of("", 0, TIMED) if one.path == "/etc/ostci-guest/session.conf"
     ]
-    assert conf.content == "SESSION_USER=ada\nSESSION_NAME=weston\nSESSION_DELAY=7\n"
+    assert dict(line.split("=") for line in conf.content.splitlines()) == {
+        "SESSION_USER": "ada",
+        "SESSION_NAME": "weston",
+        "SESSION_TYPE": "wayland",
+        "SESSION_PLACE": "/usr/share/wayland-sessions",
+        "SESSION_DELAY": "7",
+    }
+
+
+def test_the_type_is_told_to_logind_and_to_whoever_starts_the_session() -> None:
+    files = {one.path: one.content for one in fixture_of("", 0, X)}
+    assert "XDG_SESSION_TYPE DEFAULT=x11\n" in files["/etc/security/pam_env.conf"]
+    told = files["/etc/ostci-guest/session.conf"]
+    assert "SESSION_TYPE=x11\nSESSION_PLACE=/usr/share/xsessions\n" in told
+
+
+# As Xorg of Debian 12 says it.
+XORG = (
+    "(EE) No devices detected.",
+    "(EE) ",
+    "Fatal server error:",
+    "(EE) no screens found(EE) ",
+    "(EE) ",
+    "Please consult the The X.Org Foundation support ",
+    "\t at http://wiki.x.org",
+    " for help. ",
+    "(EE) Server terminated with error (1). Closing log file.",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (XORG, "no screens found"),
+        (XORG[:4], "no screens found"),
+        (XORG[:3], ""),
+        (XORG[:1], "(EE) No devices detected."),
+        (("one", "two"), "two"),
+        (("x" * 500,), "x" * 200),
+        ((), ""),
+    ],
+)
+def test_of_what_was_said_last_an_error_counts_and_not_whom_to_ask(
+    said: tuple[str, ...], word: str
+) -> None:
+    assert last_word(said) == word
 
 
 def test_another_session_is_another_disk() -> None:
-    states = [fixture_state(fixture_of("", 0, one)) for one in (None, WESTON, TIMED)]
+    states = [fixture_state(fixture_of("", 0, one)) for one in (None, WESTON, TIMED, X)]
     assert all(states.count(one) == 1 for one in states)

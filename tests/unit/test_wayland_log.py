@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from pipeline.words.wayland_log import Windows, windows_of
+from pipeline.words.wayland_log import windows_of
+from pipeline.words.windows import Windows
 
 # As weston-flower of Debian 12 says it, shortened.
 LINES = """\

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The sample's graphical session, the whole way: its logins, its applications, its screens."""
+"""The sample's graphical sessions, the whole way: their logins, applications, screens.
+
+What only one on X has is in ``test_x_session.py``, which boots no other.
+"""
 
 import json
 from collections.abc import Iterator
@@ -36,7 +39,7 @@ def screen(work: Work, tree: str, suite: str, name: str) -> Path:
     return work.root / "last-run" / "test" / tree / suite / f"screenshot-{name}.png"
 
 
-@pytest.mark.parametrize("tree", ["x86_64-session", "x86_64-timed"])
+@pytest.mark.parametrize("tree", ["x86_64-session", "x86_64-timed", "x86_64-x11"])
 def test_somebody_is_logged_in_and_sees_it(work: Work, tree: str) -> None:
     result = suites_of(work)[tree, "session"]
     assert {one["verdict"] for one in result["tests"]} == {"passed"}
@@ -55,7 +58,7 @@ def test_each_application_has_a_result_and_a_picture(work: Work) -> None:
     result = suites_of(work)["x86_64-session", "apps"]
     found = {one["name"]: (one["verdict"], one["message"]) for one in result["tests"]}
     before = read_png(screen(work, "x86_64-session", "session", "session").read_bytes())
-    for name in ("foot", "org.ostci.Editor", "org.ostci.Flower"):
+    for name in ("foot", "org.ostci.Editor", "org.ostci.Flower", "org.ostci.Processes"):
         assert found[name] == ("passed", "")
         picture = screen(work, "x86_64-session", "apps", f"app-{name}")
         shown = read_png(picture.read_bytes())

@@ -7,7 +7,7 @@ one gets in.
 
 import pytest
 
-from pipeline.words.session import TYPE, Login
+from pipeline.words.session import Login
 from pipeline.words.symptoms import Cause
 from vmtests.bench import Bench
 from vmtests.desktop import Desktop, seconds_between, the_desktop
@@ -32,7 +32,8 @@ def test_a_picture_is_on_the_screen(desktop: Desktop) -> None:
 def test_it_is_the_session_that_was_asked_for(desktop: Desktop) -> None:
     found = desktop.properties()
     desktop.machine.note(", ".join(f"{name}={value}" for name, value in found.items()))
-    wanted = {"Name": desktop.spec.user, "Type": TYPE, "Class": "user", "Active": "yes"}
+    spec = desktop.spec
+    wanted = {"Name": spec.user, "Type": spec.type, "Class": "user", "Active": "yes"}
     wrong = {
         name: found.get(name, "") for name, value in wanted.items() if found.get(name) != value
     }

@@ -11,9 +11,17 @@ from functools import cached_property
 from pipeline.ports.ostree import Repo
 from pipeline.ports.tree_files import TreeFiles
 from pipeline.words import icon_theme, session
-from pipeline.words.desktop_entry import LARGEST, PLACE, SUITE, App, app_name, parse_app
+from pipeline.words.desktop_entry import (
+    LARGEST,
+    PLACE,
+    SESSIONS,
+    SUITE,
+    App,
+    app_name,
+    parse_app,
+)
 from pipeline.words.errors import BadInput
-from pipeline.words.session import SessionSpec
+from pipeline.words.session import SessionSpec, SessionType
 
 APPS = SUITE
 SUITES = (session.SUITE, APPS)
@@ -23,16 +31,24 @@ _MOST_APPS = 500
 _PROGRAMS = ("usr/bin", "usr/sbin", "usr/local/bin", "usr/games")
 _LOGIN_MANAGER = "greetd"
 """The only one that the fixture can tell whom to log in."""
-_TERMINAL = "foot"
+_SERVER = (("Xorg", "xserver-xorg-core"), ("xauth", "xauth"))
+"""Programs that the fixture starts an X session with, and Debian's packages of them."""
+_ASKING = ("xprop", "x11-utils")
+"""What is asked for the windows of an X server."""
+_TERMINALS = {SessionType.WAYLAND: ("foot",), SessionType.X11: ("xterm", "-e")}
 """The terminal emulator that a program for terminals is started in; it takes a command's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Desktop:
-    """``compositor`` is what the session of that name starts; it may have a problem."""
+    """``compositor`` is what the session of that name starts; it may have a problem.
+
+    ``skip`` says what the tree lacks for anybody to see whether applications work.
+    """
 
     compositor: App
     apps: tuple[App, ...] = ()
+    skip: str = ""
 
     def seconds(self, spec: SessionSpec) -> float:
         """Tell what its suites may take on a host with KVM, besides the boot."""
@@ -45,7 +61,7 @@ def desktop_of(repo: Repo, commit: str, spec: SessionSpec, *, suite: str, only: 
     Raises BadInput for one that is not there.
     """
     tree = _Files(repo, commit)
-    compositor = tree.compositor(spec.name)
+    compositor = tree.compositor(spec)
     if suite != SUITE:
         return Desktop(compositor=compositor)
     paths = {app_name(path): path for path in tree.entries}
@@ -56,8 +72,9 @@ def desktop_of(repo: Repo, commit: str, spec: SessionSpec, *, suite: str, only: 
         raise BadInput(f"the tree has no application {only}", hint=hint)
     if len(chosen) > _MOST_APPS:
         repo.log.warning(f"of {len(chosen)} applications only the first {_MOST_APPS} are started")
-    apps = [tree.app(paths[name], spec.name) for name in chosen[:_MOST_APPS]]
-    return Desktop(compositor=compositor, apps=tuple(apps))
+    apps = [tree.app(paths[name], spec) for name in chosen[:_MOST_APPS]]
+    skip = tree.cannot_see_windows(spec)
+    return Desktop(compositor=compositor, apps=tuple(apps), skip=skip)
 
 
 class _Files:
@@ -82,32 +99,45 @@ class _Files:
             for path, _ in self._repo.below(self._commit, place)
         )
 
-    def compositor(self, name: str) -> App:
-        path = f"{session.PLACE}/{name}.desktop"
+    def compositor(self, spec: SessionSpec) -> App:
+        name = spec.name
+        path = f"{spec.type.place}/{name}.desktop"
         data = self._files.read(path, limit=LARGEST + 1)
         if data is None:
             return App(name=name, problem=f"the tree has no /{path}")
-        found = parse_app(name, data, desktop=name)
+        found = parse_app(name, data, desktop=name, types=SESSIONS)
         if found.problem or found.skip:
             return replace(found, problem=f"/{path}: {found.problem or found.skip}", skip="")
         if not self._has_program(_LOGIN_MANAGER):
             why = f"the tree has no {_LOGIN_MANAGER}, and no other login manager is known here"
             return replace(found, problem=why)
+        for program, package in _SERVER if spec.type is SessionType.X11 else ():
+            if not self._has_program(program):
+                why = f"the tree has no {program}, which an X session needs (Debian: {package})"
+                return replace(found, problem=why)
         return found
 
-    def app(self, path: str, desktop: str) -> App:
+    def cannot_see_windows(self, spec: SessionSpec) -> str:
+        """Tell what is missing to ask for windows; of Wayland, programs themselves tell."""
+        program, package = _ASKING
+        if spec.type is SessionType.WAYLAND or self._has_program(program):
+            return ""
+        return f"the tree has no {program}, which tells of windows (Debian: {package})"
+
+    def app(self, path: str, spec: SessionSpec) -> App:
         name, data = app_name(path), self._files.read(f"{PLACE}/{path}", limit=LARGEST + 1)
         if data is None:
             return App(name=name, problem="it is a link to what is not there")
-        found = parse_app(name, data, desktop=desktop)
+        found = parse_app(name, data, desktop=spec.name)
         if found.problem or found.skip:
             return found
         if found.try_exec and not self._has_program(found.try_exec):
             return replace(found, skip=f"TryExec={found.try_exec}, which the tree has not")
         if found.is_terminal:
-            if not self._has_program(_TERMINAL):
-                return replace(found, skip=f"it runs in a terminal, and there is no {_TERMINAL}")
-            found = replace(found, argv=(_TERMINAL, *found.argv))
+            terminal = _TERMINALS[spec.type]
+            if not self._has_program(terminal[0]):
+                return replace(found, skip=f"it runs in a terminal, and there is no {terminal[0]}")
+            found = replace(found, argv=(*terminal, *found.argv))
         return self._with_icon(found)
 
     def _with_icon(self, app: App) -> App:

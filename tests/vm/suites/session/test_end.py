@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is done in a session, and how its end is told; run by ``tests/vm/test_session.py``.
+"""What is done in a session, and how its end is told.
 
-A suite like any other, whose order matters: the last test ends the session.
+``tests/vm/test_session.py`` and ``test_x_session.py`` run it: a suite like any other, whose order
+matters, since the last test ends the session.
 """
 
 import pytest
 
 from pipeline.words.desktop_entry import App
+from pipeline.words.session import SessionType
 from pipeline.words.symptoms import Cause
 from vmtests.bench import Bench
 from vmtests.desktop import Desktop, the_desktop
 from vmtests.following import GuestFailed
+
+TERMINALS = {SessionType.WAYLAND: ("foot",), SessionType.X11: ("xterm", "-e")}
 
 
 @pytest.fixture
@@ -21,7 +25,8 @@ def desktop(bench: Bench) -> Desktop:
 def test_what_is_typed_arrives_in_a_window(desktop: Desktop) -> None:
     desktop.wait_for_frame()
     script = "read -r word; echo $word >$HOME/word"
-    own = desktop.start(App(name="foot", argv=("foot", "sh", "-c", script)))
+    terminal = TERMINALS[desktop.spec.type]
+    own = desktop.start(App(name="terminal", argv=(*terminal, "sh", "-c", script)))
     assert desktop.wait_for_window(own, timeout_s=20.0).windows.shown
     desktop.machine.send_text("Hello_1\n")
     read = "cat /var/home/testuser/word 2>/dev/null"
@@ -49,7 +54,8 @@ def test_a_program_that_talks_without_end_is_cut_and_stopped(desktop: Desktop) -
 
 def test_the_end_of_the_compositor_ends_what_waits_for_it(desktop: Desktop) -> None:
     desktop.check()
-    desktop.machine.succeeds(["sh", "-c", "kill -SEGV $(pidof weston)"])
-    with pytest.raises(GuestFailed, match=r"^weston ended with exit code 139; ") as caught:
+    name = desktop.spec.name
+    desktop.machine.succeeds(["sh", "-c", f"kill -SEGV $(pidof {name})"])
+    with pytest.raises(GuestFailed, match=rf"^{name} ended with exit code 139; ") as caught:
         desktop.machine.wait_until(lambda: desktop.check(), "the end", timeout_s=20.0)
     assert caught.value.cause is Cause.SESSION_ENDED
