@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every ``.test`` file of the tree is run as it says; what it says is its result.
 
-A test runs as root, in an empty directory that is its home. Each has a fork of its own, and
-several run at once; where machines have to boot they share one, one after the other.
+A test runs as root, in a directory of its own that is its home, and empty but for ``.testtmp``, by
+which tests know that gnome-desktop-testing-runner has made it for them. Each has a fork of its own,
+and several run at once; where machines have to boot they share one, one after the other.
 """
 
 import functools
@@ -27,7 +28,7 @@ from vmtests.forks import at_once
 from vmtests.machine import Machine
 
 _BEGIN = """\
-dir=$(mktemp -d /var/tmp/installed-test.XXXXXX) && cd "$dir" || exit 1
+dir=$(mktemp -d /var/tmp/installed-test.XXXXXX) && cd "$dir" && : >.testtmp || exit 1
 """
 _END = """\
 cd / && rm -rf "$dir"
