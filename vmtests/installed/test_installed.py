@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every ``.test`` file of the tree is run as it says; what it says is its result.
 
-A test runs as root, in a directory of its own that is its home, and empty but for ``.testtmp``, by
-which tests know that gnome-desktop-testing-runner has made it for them. Each has a fork of its own,
-and several run at once; where machines have to boot they share one, one after the other.
+A test runs as root, with a login's ``SHELL``, in a directory of its own that is its home and empty
+but for ``.testtmp``, by which tests know that gnome-desktop-testing-runner has made it for them.
+Each has a fork of its own, and several run at once; where machines have to boot they share one, one
+after the other.
 """
 
 import functools
@@ -28,6 +29,11 @@ from vmtests.forks import at_once
 from vmtests.machine import Machine
 
 _BEGIN = """\
+SHELL=/bin/sh USER=root LOGNAME=root
+[ ! -r /etc/passwd ] || while IFS=: read -r name _ _ _ _ _ shell; do
+    [ "$name" != root ] || SHELL=${shell:-$SHELL}
+done </etc/passwd
+export SHELL USER LOGNAME
 dir=$(mktemp -d /var/tmp/installed-test.XXXXXX) && cd "$dir" && : >.testtmp || exit 1
 """
 _END = """\
