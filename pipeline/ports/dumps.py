@@ -65,6 +65,8 @@ class FileMemory:
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._size = os.fstat(handle).st_size
+        self._at, self._piece = 0, b""
+        """What was read last, and from where: places that are looked for lie close together."""
 
     def __len__(self) -> int:
         return self._size
@@ -75,11 +77,16 @@ class FileMemory:
 
     def find(self, sub: bytes, start: int = 0) -> int:
         """Tell where the bytes are from a place on, or -1."""
-        while piece := os.pread(self._handle, _PIECE, start):
-            found = piece.find(sub)
+        if not self._at <= start < self._at + len(self._piece):
+            self._read(start)
+        while True:
+            found = self._piece.find(sub, start - self._at)
             if found >= 0:
-                return start + found
-            if len(piece) < _PIECE:
+                return self._at + found
+            if len(self._piece) < _PIECE:
                 return -1
-            start += len(piece) - len(sub) + 1
-        return -1
+            start = self._at + len(self._piece) - len(sub) + 1
+            self._read(start)
+
+    def _read(self, start: int) -> None:
+        self._at, self._piece = start, os.pread(self._handle, _PIECE, start)
