@@ -94,7 +94,7 @@ def _raise_required(passage: Passage, heard: Sequence[SuiteResult]) -> BaseExcep
             (required if _is_required(passage, one) else told)[f"{one.tree} {one.suite}"] = error
     raise_several(required, _NOT_PASSED)
     for name, error in told.items():
-        passage.house.log.warning(f"{name} did not pass, which its gate does not want: {error}")
+        passage.house.log.warning(f"{name} did not pass, which its gate does not require: {error}")
     try:
         raise_several(told, _NOT_PASSED)
     except Ending as error:
@@ -114,7 +114,8 @@ def _is_required(passage: Passage, result: SuiteResult) -> bool:
     baselines: Collection[str] = ()
     if gate.get(result.suite) is Need.ONCE_BASELINE:
         baselines = passage.house.ledger.tests.baselines(passage.manifest.osname, tree)
-    return fails_run(settled(gate, baselines).get(result.suite))
+    need = settled(gate, baselines).get(result.suite)
+    return fails_run(need, is_nightly=passage.is_nightly)
 
 
 def request_of(

@@ -66,7 +66,7 @@ def children_of_trees(
                     properties={**properties, "suite": suite},
                     after=(disk.name,),
                     tags=("suite",),
-                    is_advisory=not fails_run(needs.get(suite)),
+                    is_advisory=not fails_run(needs.get(suite), is_nightly=is_nightly),
                 )
             )
     return tuple(children), {tree["name"]: tree["commit"] for tree in trees}

@@ -49,9 +49,9 @@ def suites_of_gate(gate: Mapping[str, Need], *, is_nightly: bool) -> tuple[str, 
     return tuple(suite for suite, need in gate.items() if is_nightly or need is not Need.NIGHTLY)
 
 
-def fails_run(need: Need | None) -> bool:
+def fails_run(need: Need | None, *, is_nightly: bool) -> bool:
     """Tell whether a run fails with a suite of which its settled gate wants this."""
-    return need in (Need.REQUIRED, Need.NIGHTLY)
+    return need is Need.REQUIRED or (is_nightly and need is Need.NIGHTLY)
 
 
 def judge(

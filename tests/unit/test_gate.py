@@ -56,7 +56,9 @@ def test_a_suite_of_the_night_is_told_where_it_was_run_and_missed_nowhere() -> N
     assert judge(gate, {"smoke": Verdict.PASSED}) == GateResult(passed=True)
     found = judge(gate, {"smoke": Verdict.PASSED, "upgrade": Verdict.FAILED})
     assert (found.passed, found.notes) == (True, ("upgrade failed",))
-    assert [need for need in Need if fails_run(need)] == [Need.REQUIRED, Need.NIGHTLY]
+    assert [one for one in Need if fails_run(one, is_nightly=False)] == [Need.REQUIRED]
+    night = [one for one in Need if fails_run(one, is_nightly=True)]
+    assert night == [Need.REQUIRED, Need.NIGHTLY]
 
 
 def test_an_advisory_suite_is_told_and_blocks_nothing() -> None:
