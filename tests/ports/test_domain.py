@@ -345,6 +345,17 @@ def test_options_of_a_guest_stay_text_in_the_xml(into: Path) -> None:
     assert "<interface" not in text
 
 
+def test_a_start_does_not_ask_for_each_property_of_a_processor(
+    driver: Hypervisor, into: Path
+) -> None:
+    traced = replace(bare.spec(into), extra_options=("-trace", "handle_qmp_command"))
+    with driver.start(traced) as machine:
+        told = (driver.root / f"log/qemu/{machine.name}.log").read_text()
+    asked = [line for line in told.splitlines() if "handle_qmp_command" in line]
+    assert any("query-hotpluggable-cpus" in line for line in asked), told
+    assert len(asked) < 100, "there are hundreds, each of which is read byte by byte"
+
+
 def test_a_root_has_one_process(driver: Hypervisor) -> None:
     told = rf"is held by process {os.getpid()} \(machines, since"
     with pytest.raises(Trouble, match=told), hypervisor(URI, driver.root, log=Log()):
