@@ -7,6 +7,7 @@ a key file with the group ``Test`` and the keys ``Type``, ``Exec`` and ``Output`
 
 import configparser
 import contextlib
+import re
 import shlex
 import signal
 from collections.abc import Sequence
@@ -25,6 +26,11 @@ SKIPPED = 77
 _KILLED = (124, 137)
 _TYPES = ("session", "session-exclusive")
 _NAMED = 5
+_WRONG = re.compile(
+    r"^(?!ok\b).*\b(error|fatal|fail(ed|ure)?|assert\w*|abort\w*|not ok)\b", re.IGNORECASE
+)
+_BESIDE = re.compile(r"^\++ |\bgpg-connect-agent\b")
+"""What is no reason: a shell's trace, and what ostree's tests tidy up by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +198,7 @@ def _list(names: list[str], planned: int | None) -> str:
 
 
 def _ended(code: int, output: str, errors: str) -> str:
-    said = _last(output, errors)
+    said = _telling(output, errors)
     how = f"ended with exit code {code}"
     if code > 128:
         with contextlib.suppress(ValueError):
@@ -200,6 +206,17 @@ def _ended(code: int, output: str, errors: str) -> str:
     return f"{how}: {said}" if said else how
 
 
+def _telling(output: str, errors: str) -> str:
+    """Find the line that tells why: the last that speaks of an error, or else the last."""
+    lines = [line for line in _lines(output, errors) if not _BESIDE.search(line)]
+    wrong = [line for line in lines if _WRONG.search(line)]
+    return (wrong or lines or _lines(output, errors) or [""])[-1]
+
+
 def _last(output: str, errors: str) -> str:
-    lines = [line.strip() for line in f"{output}\n{errors}".splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
+    return (_lines(output, errors) or [""])[-1]
+
+
+def _lines(output: str, errors: str) -> list[str]:
+    lines = (line.strip()[:200] for line in f"{output}\n{errors}".splitlines())
+    return [line for line in lines if line]

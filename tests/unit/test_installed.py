@@ -56,6 +56,20 @@ def test_nothing_breaks_it(data: bytes | str) -> None:
     ("test", "code", "output", "errors", "verdict", "message"),
     [
         (PLAIN, 0, "", "", Verdict.PASSED, ""),
+        (
+            PLAIN,
+            1,
+            "ok 1 no error\n",
+            "Read-only\n",
+            Verdict.FAILED,
+            "ended with exit code 1: Read-only",
+        ),
+        (
+            *(PLAIN, 1, "ok 1 fails as it should\n"),
+            "error: no such ref\n+ assert_not_reached a\nx: line 9: gpg-connect-agent: not found\n",
+            *(Verdict.FAILED, "ended with exit code 1: error: no such ref"),
+        ),
+        (PLAIN, 1, "", "+ false\n", Verdict.FAILED, "ended with exit code 1: + false"),
         (PLAIN, 77, "no bus\n", "", Verdict.SKIPPED, "no bus"),
         (PLAIN, 0, "label: ok\n1..0 # SKIP no SELinux\n", "", Verdict.SKIPPED, "no SELinux"),
         (PLAIN, 0, "1..1\nnot ok 1\n", "", Verdict.PASSED, ""),
