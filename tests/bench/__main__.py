@@ -3,6 +3,7 @@
 
 import argparse
 import importlib
+import shutil
 import sys
 import tempfile
 import traceback
@@ -12,6 +13,7 @@ from tests.bench.frame import Row, table, write_json
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
+KEPT = TOP / "build" / "bench-that-broke"
 
 
 def names() -> list[str]:
@@ -51,10 +53,22 @@ def _run(name: str, scratch: Path) -> list[Row]:
     rows = []
     print(f"{name} …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir=scratch) as directory:
-        for row in module.bench(Path(directory)):
-            print(table([row]), file=sys.stderr, flush=True)
-            rows.append(row)
+        try:
+            for row in module.bench(Path(directory)):
+                print(table([row]), file=sys.stderr, flush=True)
+                rows.append(row)
+        except Exception:
+            _keep_evidence(Path(directory) / "evidence", KEPT / name)
+            raise
     return rows
+
+
+def _keep_evidence(of: Path, into: Path) -> None:
+    """Keep what a machine that broke a benchmark has said: it may not do so again."""
+    if of.is_dir():
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(of, into, ignore_dangling_symlinks=True)
+        print(f"the evidence of its last machine is in {into}", file=sys.stderr)
 
 
 if __name__ == "__main__":
