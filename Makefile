@@ -7,7 +7,7 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SIDE_BY_SIDE ?= -n auto --maxprocesses 4 --dist loadfile
 PYTEST := $(BIN)/pytest --durations=15 $(SIDE_BY_SIDE)
 
-.PHONY: help setup demo check check-full bench soak newest lock clean
+.PHONY: help setup setup-tests demo check check-full bench soak newest lock clean
 
 help:
 	@echo "make demo        the whole way of three pushes through Buildbot; KEEP=1 keeps its page up"
@@ -18,9 +18,11 @@ help:
 	@echo "make check-full  heavier suites; make soak: long campaigns, resumable in parts"
 
 setup: $(VENV)/.done
+setup-tests: $(VENV)/.packages-of-tests setup
 
-$(VENV)/.packages: packages.txt
-	@missing=$$(grep -v '^#' packages.txt | while read -r p; do \
+# Installs what a file of names has and the machine has not.
+define install
+	@missing=$$(grep -v '^#' $(1) | while read -r p; do \
 	    dpkg-query -W -f='$${Status}' "$$p" 2>/dev/null | grep -q ' installed' || echo "$$p"; done); \
 	if [ -n "$$missing" ]; then \
 	    echo "setup: installing" $$missing; \
@@ -29,6 +31,10 @@ $(VENV)/.packages: packages.txt
 	        > build-apt.log 2>&1 || { tail -n 20 build-apt.log; rm -f build-apt.log; exit 1; }; \
 	    rm -f build-apt.log; \
 	fi
+endef
+
+$(VENV)/.packages: packages.txt
+	$(call install,$<)
 	@# The account that libvirt runs root's QEMU as; an ordinary user's QEMU runs as that user.
 	@# The package that makes it brings a daemon and networks.
 	@[ -n "$(SUDO)" ] || getent passwd libvirt-qemu > /dev/null || useradd --system --user-group \
@@ -38,6 +44,10 @@ $(VENV)/.packages: packages.txt
 	@[ -n "$(SUDO)" ] || getent passwd ostci-worker > /dev/null || useradd --create-home \
 	    --home-dir /var/lib/ostci-worker --shell /usr/sbin/nologin ostci-worker
 	@[ -n "$(SUDO)" ] || ! getent group kvm > /dev/null || usermod --append --groups kvm ostci-worker
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.packages-of-tests: packages-of-tests.txt $(VENV)/.packages
+	$(call install,$<)
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml
@@ -50,10 +60,10 @@ $(VENV)/.done: $(VENV)/.packages requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/python -m pipeline.cli.demo $(if $(KEEP),--keep) $(if $(NO_BUILDBOT),--no-buildbot)
 
-check: setup
+check: setup-tests
 	$(PYTEST) -m "not full and not soak"
 
-check-full: setup
+check-full: setup-tests
 	$(PYTEST) -m "not soak"
 
 bench: setup
