@@ -83,10 +83,18 @@ def test_strange_names_are_quoted_for_tmpfiles() -> None:
 
 
 def test_lines_about_paths_that_are_links_are_taken_out() -> None:
-    text = "q /tmp 1777 root root 10d\nQ /home 0755 - - -\nd /var/tmp 1777\nd /homes 0755 - - -\n"
+    text = "q /srv\nQ /home 0755 - - -\nd /var/tmp 1777\nd /homes 0755 - - -\nf^ /root/.ssh/x -\n"
     mended = layout.mend_tmpfiles(text)
     kept = [line for line in mended.splitlines() if not line.startswith("#")]
     assert kept == ["d /var/tmp 1777", "d /homes 0755 - - -"]
+
+
+def test_lines_about_tmp_are_about_where_it_is() -> None:
+    text = "D /tmp 1777 root root -\nx /tmp/a-%b-*\nD! /tmp/.X11-unix 1777\nd /tmps\nq /tmp\n"
+    assert layout.mend_tmpfiles(text) == (
+        "D /sysroot/tmp 1777 root root -\nx /sysroot/tmp/a-%b-*\n"
+        "D! /sysroot/tmp/.X11-unix 1777\nd /tmps\nq /sysroot/tmp\n"
+    )
 
 
 def test_byte_code_is_dated_for_sources_of_1970() -> None:

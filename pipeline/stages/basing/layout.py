@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """To be raised with every change here that makes other trees of the same packages."""
 
 FACTORY = "usr/share/factory"
@@ -68,7 +68,8 @@ _LEFT_OUT = (
     *("etc/systemd/system/*.wants/dpkg-db-backup.timer",),
 )
 _LEFT_OUT_FILES = re.compile("var/(log|cache)/.*")
-_MASKED = re.compile(r"\S+\s+/(home|srv|root|mnt|opt|media|tmp|usr/local)(/\S*)?(\s|$)")
+_MASKED = re.compile(r"\S+\s+/(home|srv|root|mnt|opt|media|usr/local)(/\S*)?(\s|$)")
+_IN_TMP = re.compile(r"^(\S+\s+)/tmp(?=[/\s]|$)")
 
 
 def matches(path: str, patterns: Iterable[str]) -> bool:
@@ -121,9 +122,15 @@ def tmpfiles_line(path: str, kind: str, *, mode: int, uid: int, gid: int, link: 
 
 
 def mend_tmpfiles(text: str) -> str:
-    """Take out the lines about paths that are links here; systemd-tmpfiles complains about them."""
+    """Take out the lines about paths that are links here; systemd-tmpfiles complains about them.
+
+    What they do for ``/tmp`` is needed: to empty it, to let nobody else have the sockets' places.
+    They go by its real path, all of them, for those with ``x`` are exceptions from others.
+    """
     return "".join(
-        f"# a link into /var: {line}" if _MASKED.match(line) else line
+        f"# a link into /var: {line}"
+        if _MASKED.match(line)
+        else _IN_TMP.sub(rf"\1/{LINKS['tmp']}", line)
         for line in text.splitlines(keepends=True)
     )
 
