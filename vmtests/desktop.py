@@ -22,6 +22,7 @@ from vmtests.following import GuestFailed
 from vmtests.machine import Machine
 
 SESSION_STARTED = "8d45620c1a4348dbb17410da57c60c66"
+SESSION_STOPPED = "3354939424b4456d9802ca8333ed424a"
 """systemd-logind's, see sd-messages.h."""
 _PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "VTNr")
 _PLACE = "/run/ostci-apps"
@@ -141,7 +142,12 @@ class Desktop:
     def over(self) -> str:
         """Say how the session or its X server ended; nothing while it has not."""
         said: dict[str, list[str]] = {SPEAKER: [], SERVER: []}
+        error = ""
         for entry in self.machine.entries():
+            if entry.message_id == SESSION_STOPPED and entry.get("SESSION_ID") == self.id:
+                return "the session has ended" + (f"; its last error: {error}" if error else "")
+            if self.uid and entry.get("_UID") == self.uid and entry.priority <= 3:
+                error = f"{entry.speaker}: {entry.message}"[:200]
             if entry.speaker in said:
                 before = said[entry.speaker]
                 if entry.priority <= 3:
@@ -165,12 +171,18 @@ class Desktop:
 
     def greeter(self) -> Entry | None:
         """Find the entry with which a greeter began to wait for somebody."""
-        return next((one for one in self.machine.entries() if one.speaker == GREETER), None)
+        accounts = self.spec.manager.accounts
+        for entry in self.machine.entries():
+            is_screen = entry.message_id == SESSION_STARTED and entry.get("USER_ID") in accounts
+            if is_screen or entry.speaker == GREETER:
+                return entry
+        return None
 
     def _login(self) -> Entry | None:
         self.check()
-        if self.machine.watch.units.get("greetd.service") == "failed":
-            raise GuestFailed("greetd.service has failed", cause=Cause.NO_SESSION)
+        for unit in self.spec.manager.units:
+            if self.machine.watch.units.get(unit) == "failed":
+                raise GuestFailed(f"{unit} has failed", cause=Cause.NO_SESSION)
         return self.login()
 
     def _socket(self) -> str:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Protocol
 
-from pipeline.words.session import SessionSpec, SessionType
+from pipeline.words.session import LoginManager, SessionSpec, SessionType
 from pipeline.words.wayland_log import windows_of
 from pipeline.words.windows import Windows
 from pipeline.words.x_windows import LARGEST, LIST, MANAGER, TITLES, ids_of, windows_since
@@ -68,10 +68,12 @@ class X:
     has to be as it was.
     """
 
-    def __init__(self, runtime: str) -> None:
-        self._authority = f"{runtime}/Xauthority"
-        self.socket = "[ -S /tmp/.X11-unix/X0 ] && echo :0"
-        ask = f"DISPLAY=:0 XAUTHORITY={self._authority} xprop"
+    def __init__(self, authority: str, uid: str) -> None:
+        self._authority = authority
+        # A login screen may have a server, too, and the number 0.
+        find = f"find /tmp/.X11-unix -user {uid} -type s -name 'X*' 2>/dev/null"
+        self.socket = f"{find} | sed -n 's/.*X/:/p;q'"
+        ask = f'DISPLAY="$({self.socket})" XAUTHORITY={authority} xprop'
         self.manager = f"{ask} -root {MANAGER} 2>/dev/null | grep '# 0x'"
         self._list = f"{ask} -root {LIST} 2>&1 | head -n 1 | head -c {LARGEST}"
         self.listing = (
@@ -100,4 +102,7 @@ def _first(lines: str) -> str:
 def display_of(spec: SessionSpec, uid: str) -> Display:
     """Choose what a session of that type is asked by."""
     runtime = f"/run/user/{uid}"
-    return X(runtime) if spec.type is SessionType.X11 else Wayland(runtime)
+    if spec.type is SessionType.WAYLAND:
+        return Wayland(runtime)
+    place = runtime if spec.manager is LoginManager.GREETD else f"{runtime}/gdm"
+    return X(f"{place}/Xauthority", uid)

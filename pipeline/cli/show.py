@@ -115,7 +115,8 @@ def _manifest_words(manifest: Manifest) -> Iterator[str]:
         yield f"  {'+'.join(target.packages)}, {target.default_unit}, {gate}"
         if target.session is not None:
             one = target.session
-            yield f"  session {one.name} ({one.type}), {one.login} login of {one.user}"
+            login = f"{one.login} login of {one.user} by {one.manager}"
+            yield f"  session {one.name} ({one.type}), {login}"
 
 
 def _component_words(component: Component) -> str:

@@ -10,7 +10,7 @@ too when it is started as ``/etc/ostci-guest/shell``.
 from dataclasses import dataclass
 
 from pipeline.words.manifest import KnownMessage
-from pipeline.words.session import SessionSpec, settings_of
+from pipeline.words.session import LoginManager, SessionSpec, settings_of
 
 JOURNAL_PORT = "org.ostci.journal.0"
 SHELL_PORT = "org.ostci.shell.0"
@@ -110,10 +110,15 @@ ExecStop=/etc/ostci-guest/boot-count arm {boot_tries}
     )
 
 
+_STARTED_BY_GREETD = (
+    FixtureFile(path="/etc/ostci-guest/greeter", mode=0o755, source="greeter.sh"),
+    FixtureFile(path="/etc/ostci-guest/session", mode=0o755, source="session.sh"),
+)
+
+
 def _logging_in(session: SessionSpec) -> tuple[FixtureFile, ...]:
     return (
-        FixtureFile(path="/etc/ostci-guest/greeter", mode=0o755, source="greeter.sh"),
-        FixtureFile(path="/etc/ostci-guest/session", mode=0o755, source="session.sh"),
+        *(_STARTED_BY_GREETD if session.manager is LoginManager.GREETD else ()),
         FixtureFile(path="/etc/ostci-guest/user", mode=0o755, source="user.sh"),
         FixtureFile(path=f"{_UNITS}/ostci-user.service", source="ostci-user.service"),
         FixtureFile(
@@ -126,9 +131,13 @@ def _logging_in(session: SessionSpec) -> tuple[FixtureFile, ...]:
 
 FIXTURE_KNOWN = (
     KnownMessage(
-        pattern=r"^(?:login|greetd): pam_env\((?:login|greetd|greetd-greeter):session\): "
+        pattern=r"^(?:login|greetd|gdm-[a-z-]+\]): pam_env\([a-z-]+:session\): "
         r"Unable to open env file: /etc/default/locale",
         reason="the fixture's logins read what many trees do not have",
+    ),
+    KnownMessage(
+        pattern=r"^gdm-[a-z-]+\]: gkr-pam: couldn't unlock the login keyring",
+        reason="the fixture's logins have no password, by which a keyring could be opened",
     ),
 )
 """Error messages that come of the fixture itself."""

@@ -293,6 +293,7 @@ class SessionKeys(Keys):
     type: Literal["wayland", "x11"] = Field(
         "wayland", description="x11: a file of /usr/share/xsessions, on an X server"
     )
+    manager: Literal["greetd", "gdm"] = Field("greetd", description="the tree's login manager")
     login: Literal["automatic", "timed"] = Field("automatic", description="how one gets in")
     delay: Duration = Field(10, description="what the greeter of a timed login waits")
     user: UserName = Field("testuser", description="who is logged in; made where it is not there")

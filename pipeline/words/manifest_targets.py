@@ -24,7 +24,7 @@ from pipeline.words.manifest_schema import (
     TargetKeys,
 )
 from pipeline.words.refs import Part
-from pipeline.words.session import Login, SessionSpec, SessionType
+from pipeline.words.session import Login, LoginManager, SessionSpec, SessionType
 from pipeline.words.yaml_nodes import Path
 
 INSTALLED_TESTS = "installed-tests"
@@ -236,6 +236,7 @@ class _Reader:
             start,
             name=keys.name or start.name,
             type=kind,
+            manager=LoginManager(keys.manager) if keys.has("manager") else start.manager,
             user=keys.user if keys.has("user") else start.user,
             login=Login(keys.login) if keys.has("login") else start.login,
             delay_s=keys.delay if keys.has("delay") else start.delay_s,

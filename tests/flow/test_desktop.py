@@ -14,12 +14,13 @@ from pipeline.stages.testing.desktop import Desktop, desktop_of
 from pipeline.words.errors import BadInput
 from pipeline.words.manifest import Target
 from pipeline.words.refs import Commit
-from pipeline.words.session import SessionSpec, SessionType
+from pipeline.words.session import LoginManager, SessionSpec, SessionType
 from pipeline.words.tree import Disk, Tree
 from pipeline.words.verdict import Verdict
 
 SPEC = SessionSpec(name="weston")
 X = SessionSpec(name="twm", type=SessionType.X11)
+BY_GDM = SessionSpec(name="weston", manager=LoginManager.GDM)
 TWM = "usr/share/xsessions/twm.desktop"
 TOP = "usr/share/applications/top.desktop"
 NO_XPROP = "the tree has no xprop, which tells of windows (Debian: x11-utils)"
@@ -150,12 +151,30 @@ def test_a_session_that_is_not_there_is_told(look: Look) -> None:
 def test_a_session_is_read_and_what_is_wrong_with_it(look: Look) -> None:
     place = "usr/share/wayland-sessions/weston.desktop"
     files = {place: entry("weston"), "usr/share/applications/a.desktop": entry("a")}
-    told = "the tree has no greetd, and no other login manager is known here"
+    told = "the tree has no greetd, and no other login manager that is known here"
     assert look(files).compositor.problem == told
     found = look({"usr/sbin/greetd": ""})
     assert (found.compositor.argv, found.compositor.problem) == (("weston",), "")
     assert len(found.apps) == 1
     assert look({}, suite="session").apps == ()
+
+
+@pytest.mark.parametrize(
+    ("program", "other", "told"),
+    [
+        ("greetd", BY_GDM, "the tree has no gdm, it has greetd: session: {manager: greetd}"),
+        ("gdm3", SPEC, "the tree has no greetd, it has gdm: session: {manager: gdm}"),
+        ("gdm", SPEC, "the tree has no greetd, it has gdm: session: {manager: gdm}"),
+    ],
+)
+def test_a_tree_with_another_login_manager_is_told_which(
+    look: Look, program: str, other: SessionSpec, told: str
+) -> None:
+    files = {"usr/share/wayland-sessions/weston.desktop": entry("weston")}
+    files[f"usr/sbin/{program}"] = ""
+    assert look(files, suite="session", spec=other).compositor.problem == told
+    its_own = SPEC if other is BY_GDM else BY_GDM
+    assert look(files, suite="session", spec=its_own).compositor.problem == ""
 
 
 def test_a_session_of_x_needs_a_server_and_its_entry_may_be_older(look: Look) -> None:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from pipeline.words import journal
 from pipeline.words.boot import BootWatch, Cause, Expected, State, expected_of
 from pipeline.words.errors import BadInput
+from pipeline.words.fixture import FIXTURE_KNOWN
 from pipeline.words.journal import Entry, parse_entry
 from pipeline.words.manifest import KnownMessage, SmokeSpec, Target
 from pipeline.words.symptoms import console_text, of_console, still_waiting
 
 UNIT = "multi-user.target"
+NO_LOCALE = "Unable to open env file: /etc/default/locale: No such file or directory"
 LONG = Expected(unit=UNIT, deadline_s=1000)
 EXPECTED = Expected(
     unit=UNIT,
@@ -356,6 +358,25 @@ def test_a_keyboard_of_ours_that_answers_late_is_no_fault_of_the_tree() -> None:
     late = "atkbd serio0: Failed to enable keyboard on isa0060/serio0"
     assert watch(entry(late, 3, "", SYSLOG_IDENTIFIER="kernel"), *CLEAN).symptoms == []
     assert watch(entry(late, 3, "77"), *CLEAN).symptoms != [], "a service only says so"
+
+
+@pytest.mark.parametrize(
+    ("speaker", "message", "is_known"),
+    [
+        ("login", f"pam_env(login:session): {NO_LOCALE}", True),
+        ("greetd", f"pam_env(greetd-greeter:session): {NO_LOCALE}", True),
+        ("gdm-autologin]", f"pam_env(gdm-autologin:session): {NO_LOCALE}", True),
+        ("gdm-autologin]", "gkr-pam: couldn't unlock the login keyring.", True),
+        ("gdm-password]", "gkr-pam: couldn't run gnome-keyring-daemon: No such file", False),
+        ("sshd", f"pam_env(sshd:session): {NO_LOCALE}", False),
+    ],
+)
+def test_what_the_logins_of_the_fixture_miss_is_no_fault_of_the_tree(
+    speaker: str, message: str, is_known: bool
+) -> None:
+    said = entry(message, 3, "77", SYSLOG_IDENTIFIER=speaker)
+    watched = watch(said, *CLEAN, expected=replace(EXPECTED, known=FIXTURE_KNOWN))
+    assert (watched.symptoms == []) is is_known
 
 
 def test_what_is_known_does_not_excuse_a_panic() -> None:

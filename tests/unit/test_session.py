@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A target's session, from the manifest to the files that log somebody in."""
 
+import configparser
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from pipeline.words.fixture import FIXTURE, fixture_of, fixture_paths
 from pipeline.words.manifest import Manifest
 from pipeline.words.manifest_text import parse_manifest
 from pipeline.words.refs import Commit, RefName
-from pipeline.words.session import Login, SessionSpec, SessionType, last_word
+from pipeline.words.session import Login, LoginManager, SessionSpec, SessionType, last_word
 from tests.manifests import SMALLEST
 
 WESTON = SessionSpec(name="weston")
 TIMED = SessionSpec(name="weston", login=Login.TIMED, delay_s=7, user="ada")
 X = SessionSpec(name="twm", type=SessionType.X11)
+GNOME = SessionSpec(name="gnome", manager=LoginManager.GDM)
+LATER = replace(GNOME, login=Login.TIMED, delay_s=7, type=SessionType.X11, user="ada")
 
 
 def read(targets: str) -> Manifest:
@@ -46,6 +49,8 @@ def test_one_that_extends_another_changes_what_it_names() -> None:
         "  c: {extend: b}\n"
         "  d: {extend: b, session: {name: twm, type: x11}}\n"
         "  e: {extend: d, session: {type: wayland}}\n"
+        "  f: {extend: e, session: {manager: gdm}}\n"
+        "  g: {extend: f, session: {name: gnome}}\n"
     )
     assert manifest.target("a").session == SessionSpec(name="weston", deadline_s=90)
     timed = SessionSpec(name="weston", deadline_s=90, login=Login.TIMED, delay_s=3, user="ada")
@@ -53,7 +58,10 @@ def test_one_that_extends_another_changes_what_it_names() -> None:
     assert manifest.target("c").session == timed
     on_x = replace(timed, name="twm", type=SessionType.X11)
     assert manifest.target("d").session == on_x
-    assert manifest.target("e").session == replace(on_x, type=SessionType.WAYLAND)
+    later = replace(on_x, type=SessionType.WAYLAND)
+    assert manifest.target("e").session == later
+    by_gdm = replace(later, name="gnome", manager=LoginManager.GDM)
+    assert manifest.target("g").session == by_gdm
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,7 @@ def test_one_that_extends_another_changes_what_it_names() -> None:
         ("{name: weston, user: root}", "'root' cannot be a user of a session"),
         ("{name: weston, user: 'a b'}", "'a b' cannot be a user of a session"),
         ("{name: weston, login: never}", "automatic"),
+        ("{name: weston, manager: xdm}", "gdm"),
         ("{name: weston, logim: timed}", "login"),
     ],
 )
@@ -82,7 +91,7 @@ def test_a_tree_without_one_gets_the_fixture_as_it_is() -> None:
     assert fixture_state(fixture_of("", 0, None)) == fixture_state()
 
 
-@pytest.mark.parametrize("spec", [WESTON, TIMED, X])
+@pytest.mark.parametrize("spec", [WESTON, TIMED, X, GNOME, LATER])
 def test_a_furnished_deployment_has_the_listed_paths_and_no_others(
     spec: SessionSpec, tmp_path: Path
 ) -> None:
@@ -114,6 +123,7 @@ def test_each_way_to_get_in_is_told_to_the_login_manager() -> None:
         one for one in fixture_of("", 0, TIMED) if one.path == "/etc/ostci-guest/session.conf"
     ]
     assert dict(line.split("=") for line in conf.content.splitlines()) == {
+        "SESSION_MANAGER": "greetd",
         "SESSION_USER": "ada",
         "SESSION_NAME": "weston",
         "SESSION_TYPE": "wayland",
@@ -127,6 +137,34 @@ def test_the_type_is_told_to_logind_and_to_whoever_starts_the_session() -> None:
     assert "XDG_SESSION_TYPE DEFAULT=x11\n" in files["/etc/security/pam_env.conf"]
     told = files["/etc/ostci-guest/session.conf"]
     assert "SESSION_TYPE=x11\nSESSION_PLACE=/usr/share/xsessions\n" in told
+
+
+def test_gdm_is_told_at_both_places_that_it_looks_at() -> None:
+    wanted = {
+        GNOME: {
+            "automaticloginenable": "true",
+            "automaticlogin": "testuser",
+            "waylandenable": "true",
+        },
+        LATER: {
+            "timedloginenable": "true",
+            "timedlogin": "ada",
+            "timedlogindelay": "7",
+            "waylandenable": "false",
+        },
+    }
+    for spec, keys in wanted.items():
+        files = {one.path: one.content for one in fixture_of("", 0, spec)}
+        for path in ("/etc/gdm/custom.conf", "/etc/gdm3/daemon.conf"):
+            parser = configparser.ConfigParser()
+            parser.read_string(files[path])
+            assert dict(parser["daemon"]) == keys
+            assert parser["debug"].getboolean("enable")
+        assert "SESSION_MANAGER=gdm\n" in files["/etc/ostci-guest/session.conf"]
+        # What greetd starts, and what its PAM stack needs, would be in the way of GDM's own.
+        assert not [
+            path for path in files if path.endswith(("/greeter", "/session", "pam_env.conf"))
+        ]
 
 
 # As Xorg of Debian 12 says it.
@@ -162,5 +200,6 @@ def test_of_what_was_said_last_an_error_counts_and_not_whom_to_ask(
 
 
 def test_another_session_is_another_disk() -> None:
-    states = [fixture_state(fixture_of("", 0, one)) for one in (None, WESTON, TIMED, X)]
+    specs = (None, WESTON, TIMED, X, GNOME, LATER)
+    states = [fixture_state(fixture_of("", 0, one)) for one in specs]
     assert all(states.count(one) == 1 for one in states)

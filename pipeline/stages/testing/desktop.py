@@ -21,7 +21,7 @@ from pipeline.words.desktop_entry import (
     parse_app,
 )
 from pipeline.words.errors import BadInput
-from pipeline.words.session import SessionSpec, SessionType
+from pipeline.words.session import LoginManager, SessionSpec, SessionType
 
 APPS = SUITE
 SUITES = (session.SUITE, APPS)
@@ -29,10 +29,8 @@ APP_S = 40.0
 """What an application may take on a host with KVM, all in all."""
 _MOST_APPS = 500
 _PROGRAMS = ("usr/bin", "usr/sbin", "usr/local/bin", "usr/games")
-_LOGIN_MANAGER = "greetd"
-"""The only one that the fixture can tell whom to log in."""
 _SERVER = (("Xorg", "xserver-xorg-core"), ("xauth", "xauth"))
-"""Programs that the fixture starts an X session with, and Debian's packages of them."""
+"""Programs that an X session is started with, and their packages in Debian; GDM needs the first."""
 _ASKING = ("xprop", "x11-utils")
 """What is asked for the windows of an X server."""
 _TERMINALS = {SessionType.WAYLAND: ("foot",), SessionType.X11: ("xterm", "-e")}
@@ -108,10 +106,14 @@ class _Files:
         found = parse_app(name, data, desktop=name, types=SESSIONS)
         if found.problem or found.skip:
             return replace(found, problem=f"/{path}: {found.problem or found.skip}", skip="")
-        if not self._has_program(_LOGIN_MANAGER):
-            why = f"the tree has no {_LOGIN_MANAGER}, and no other login manager is known here"
+        if not self._has_manager(spec.manager):
+            others = [one for one in LoginManager if self._has_manager(one)]
+            hint = f"it has {others[0]}: session: {{manager: {others[0]}}}" if others else ""
+            known = "and no other login manager that is known here"
+            why = f"the tree has no {spec.manager}, {hint or known}"
             return replace(found, problem=why)
-        for program, package in _SERVER if spec.type is SessionType.X11 else ():
+        needed = _SERVER[:1] if spec.manager is LoginManager.GDM else _SERVER
+        for program, package in needed if spec.type is SessionType.X11 else ():
             if not self._has_program(program):
                 why = f"the tree has no {program}, which an X session needs (Debian: {package})"
                 return replace(found, problem=why)
@@ -161,6 +163,9 @@ class _Files:
             data = self._files.read(path, limit=icon_theme.LARGEST)
             self._themes[name] = icon_theme.parse_theme(data) if data else None
         return self._themes[name]
+
+    def _has_manager(self, manager: LoginManager) -> bool:
+        return any(map(self._has_program, manager.programs))
 
     def _has_program(self, program: str) -> bool:
         places = ("",) if program.startswith("/") else _PROGRAMS

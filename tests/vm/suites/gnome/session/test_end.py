@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The end of a session that GDM began; ``tests/vm/test_gnome.py`` runs it."""
+
+import pytest
+
+from pipeline.words.symptoms import Cause
+from vmtests.bench import Bench
+from vmtests.desktop import the_desktop
+from vmtests.following import GuestFailed
+
+
+def test_the_end_of_the_shell_ends_what_waits_for_it(bench: Bench) -> None:
+    desktop = the_desktop(bench)
+    desktop.wait_for_frame()
+    # Of the session's user, for the login screen may have one, too.
+    desktop.machine.succeeds(["pkill", "-SEGV", "-u", desktop.uid, "-x", "gnome-shell"])
+    with pytest.raises(GuestFailed, match=r"^the session has ended; its last error: ") as caught:
+        desktop.machine.wait_until(lambda: desktop.check(), "the end", timeout_s=60.0)
+    assert caught.value.cause is Cause.SESSION_ENDED
