@@ -6,6 +6,7 @@ server, the screen of what it draws, and ``displays`` whom to ask for windows.
 """
 
 import shlex
+import time
 from dataclasses import dataclass
 
 from pipeline.words.desktop_entry import App
@@ -28,6 +29,7 @@ _PROPERTIES = ("Name", "Type", "Class", "Seat", "Active", "State", "Desktop", "V
 _PLACE = "/run/ostci-apps"
 _START_S = 15.0
 _MOST_LOOKS = 8
+_CHANGE_S = 5.0
 _RUN = f"""\
 log={_PLACE}/$1.log code={_PLACE}/$1.code
 shift
@@ -125,9 +127,33 @@ class Desktop:
             raise GuestFailed(what, cause=Cause.NO_SESSION) from error
         self.machine.mark("frame")
 
-    def screen(self) -> Picture | None:
-        """Look at the screen, which is kept as the session's picture; None for no sane one."""
-        path = self.machine.screenshot("session")
+    def wait_for_change(self, name: str, before: Picture | None) -> None:
+        """Keep the picture of that name once it is another than ``before`` and, soon, stays.
+
+        A program has drawn its window before the compositor has; which may be slow to, or not do it
+        where another window is above. That is no failure, but noted.
+        """
+        seen: list[Picture] = []
+        enough = time.monotonic() + _CHANGE_S * self.machine.speed
+
+        def look() -> bool:
+            self.check()
+            picture = self.screen(name)
+            if time.monotonic() >= enough:
+                return True
+            if picture is None or (before and not difference(before, picture).is_large):
+                return False
+            seen.append(picture)
+            is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
+            return is_still or len(seen) >= _MOST_LOOKS
+
+        self.machine.wait_until(look, "another picture")
+        if not seen:
+            self.machine.note("the screen is as it was before")
+
+    def screen(self, name: str = "session") -> Picture | None:
+        """Look at the screen, which is kept by that name; None for no sane picture."""
+        path = self.machine.screenshot(name)
         try:
             return read_png(path.read_bytes())
         except NotAPicture:

@@ -60,12 +60,14 @@ def test_app(app: App, desktop: Desktop, watched: Machine, evidence: Evidence) -
 
 def _started(app: App, desktop: Desktop, machine: Machine) -> str:
     """Start it and tell how it shows that it works; raises GuestFailed where it does not."""
+    picture = f"app-{_file(app.name)}"
+    before = desktop.screen(picture)
     own = desktop.start(app)
     try:
         found = desktop.wait_for_window(own, timeout_s=_WINDOW_S)
         if found.windows.shown:
             machine.note(f"a window: {found.windows.title or 'without a title'}")
-            machine.screenshot(f"app-{_file(app.name)}")
+            desktop.wait_for_change(picture, before)
             # What fails at once when it has drawn, fails.
             found = desktop.look(own)
         if found.code:
