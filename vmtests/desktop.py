@@ -30,6 +30,8 @@ _PLACE = "/run/ostci-apps"
 _START_S = 15.0
 _MOST_LOOKS = 8
 _CHANGE_S = 5.0
+_SMALL = 0.002
+"""Of a screen: a window has more, a clock or a cursor less."""
 _RUN = f"""\
 log={_PLACE}/$1.log code={_PLACE}/$1.code
 shift
@@ -141,7 +143,7 @@ class Desktop:
             picture = self.screen(name)
             if time.monotonic() >= enough:
                 return True
-            if picture is None or (before and not difference(before, picture).is_large):
+            if picture is None or (before and difference(before, picture).share < _SMALL):
                 return False
             seen.append(picture)
             is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
