@@ -8,6 +8,7 @@ server, the screen of what it draws, and ``displays`` whom to ask for windows.
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.words.desktop_entry import App
 from pipeline.words.journal import Entry
@@ -132,8 +133,8 @@ class Desktop:
     def wait_for_change(self, name: str, before: Picture | None) -> None:
         """Keep the picture of that name once it is another than ``before`` and, soon, stays.
 
-        A program has drawn its window before the compositor has; which may be slow to, or not do it
-        where another window is above. That is no failure, but noted.
+        A compositor may be slow to show what a program has drawn, or not do so where something else
+        is above it: no failure, but noted.
         """
         seen: list[Picture] = []
         enough = time.monotonic() + _CHANGE_S * self.machine.speed
@@ -153,13 +154,16 @@ class Desktop:
         if not seen:
             self.machine.note("the screen is as it was before")
 
+    def glance(self) -> Picture | None:
+        """Look at the screen without keeping what it shows."""
+        path = self.machine.screenshot("glance")
+        found = _picture(path)
+        path.unlink()
+        return found
+
     def screen(self, name: str = "session") -> Picture | None:
         """Look at the screen, which is kept by that name; None for no sane picture."""
-        path = self.machine.screenshot(name)
-        try:
-            return read_png(path.read_bytes())
-        except NotAPicture:
-            return None  # its size is the guest's choice, and none that a session has
+        return _picture(self.machine.screenshot(name))
 
     def check(self) -> None:
         """Raise GuestFailed once the session is over, with what its compositor said last."""
@@ -299,6 +303,13 @@ class Desktop:
         wait = _AT_MOST.format(until=self.display.is_as_it_was(self._before[own]))
         script = f"systemctl stop ostci-{own}.service; {wait}"
         self.machine.shell(script, timeout_s=_START_S, title=f"stop {own}")
+
+
+def _picture(path: Path) -> Picture | None:
+    try:
+        return read_png(path.read_bytes())
+    except NotAPicture:
+        return None  # its size is the guest's choice, and none that a session has
 
 
 class _Once:

@@ -62,10 +62,10 @@ def test_only_a_timed_login_comes_after_the_login_screen(work: Work, target: str
 
 def test_an_application_has_a_result_and_a_picture(work: Work) -> None:
     found = {one["name"]: one for one in suite_of(work, "runtime", "apps")["tests"]}
-    editor = found["org.gnome.TextEditor"]
-    assert (editor["verdict"], editor["message"]) == ("passed", "")
+    for name in ("org.gnome.TextEditor", "org.ostci.Notes"):
+        assert (found[name]["verdict"], found[name]["message"]) == ("passed", "")
     before = evidence(work, "runtime", "session", "screenshot-session.png")
-    shown = evidence(work, "runtime", "apps", "screenshot-app-org.gnome.TextEditor.png")
+    shown = evidence(work, "runtime", "apps", "screenshot-app-org.ostci.Notes.png")
     pictures = [read_png(one.read_bytes()) for one in (before, shown)]
     assert difference(*pictures).share > 0.02
 
@@ -77,3 +77,13 @@ def test_a_shell_that_dies_is_told_with_what_it_said(work: Work, tmp_path: Path,
     bad = [(one.name, one.message) for one in result.tests if one.verdict is not Verdict.PASSED]
     assert (result.verdict, bad) == (Verdict.PASSED, [])
     assert len(result.tests) == 1
+
+
+def test_a_push_that_breaks_the_session_is_told_with_what_it_said(work: Work) -> None:
+    work.push(work.story.breakage)
+    for stage in ("resolve", "build", "compose", "disk x86_64-runtime"):
+        work.ostci(*stage.split())
+    work.ostci("test", "x86_64-runtime", "--suite", "session", code=1)
+    result = suite_of(work, "runtime", "session")
+    assert (result["verdict"], result["cause"]) == ("failed", "session-ended")
+    assert result["message"].startswith("the session has ended; its last error: ")

@@ -61,7 +61,7 @@ def test_app(app: App, desktop: Desktop, watched: Machine, evidence: Evidence) -
 def _started(app: App, desktop: Desktop, machine: Machine) -> str:
     """Start it and tell how it shows that it works; raises GuestFailed where it does not."""
     picture = f"app-{_file(app.name)}"
-    before = desktop.screen(picture)
+    before = desktop.glance()
     own = desktop.start(app)
     try:
         found = desktop.wait_for_window(own, timeout_s=_WINDOW_S)
