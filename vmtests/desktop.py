@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.words.desktop_entry import App
-from pipeline.words.journal import Entry
+from pipeline.words.journal import UNIT_FAILED, Entry
 from pipeline.words.picture import Shows, difference, shows
 from pipeline.words.png import NotAPicture, Picture, read_png
 from pipeline.words.session import GREETER, SERVER, SPEAKER, Login, SessionSpec, last_word
@@ -178,7 +178,8 @@ class Desktop:
         for entry in self.machine.entries():
             if entry.message_id == SESSION_STOPPED and entry.get("SESSION_ID") == self.id:
                 return "the session has ended" + (f"; its last error: {error}" if error else "")
-            if self.uid and entry.get("_UID") == self.uid and entry.priority <= 3:
+            is_error = entry.priority <= 3 or entry.message_id == UNIT_FAILED
+            if is_error and self.uid and entry.get("_UID") == self.uid:
                 error = f"{entry.speaker}: {entry.message}"[:200]
             if entry.speaker in said:
                 before = said[entry.speaker]
