@@ -117,9 +117,7 @@ class Desktop:
             found[0] = shows(picture) if picture is not None else Shows.BLANK
             if picture is None or found[0] is not Shows.GRAPHICS:
                 return False
-            seen.append(picture)
-            is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
-            return is_still or len(seen) >= _MOST_LOOKS
+            return _settles(seen, picture)
 
         try:
             self.machine.wait_until(look, "a picture", timeout_s=float(self.spec.deadline_s))
@@ -146,9 +144,7 @@ class Desktop:
                 return True
             if picture is None or (before and difference(before, picture).share < _SMALL):
                 return False
-            seen.append(picture)
-            is_still = len(seen) > 1 and not difference(seen[-2], seen[-1]).is_large
-            return is_still or len(seen) >= _MOST_LOOKS
+            return _settles(seen, picture)
 
         self.machine.wait_until(look, "another picture")
         if not seen:
@@ -304,6 +300,13 @@ class Desktop:
         wait = _AT_MOST.format(until=self.display.is_as_it_was(self._before[own]))
         script = f"systemctl stop ostci-{own}.service; {wait}"
         self.machine.shell(script, timeout_s=_START_S, title=f"stop {own}")
+
+
+def _settles(seen: list[Picture], picture: Picture) -> bool:
+    """Put a picture to those seen before; tell whether it is as the last, or waited for enough."""
+    seen.append(picture)
+    is_still = len(seen) > 1 and not difference(seen[-2], picture).is_large
+    return is_still or len(seen) >= _MOST_LOOKS
 
 
 def _picture(path: Path) -> Picture | None:

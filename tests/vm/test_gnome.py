@@ -19,7 +19,7 @@ from tests.work import TOP, Work
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.full]
 MANIFEST = TOP / "manifests" / "debian-gnome.yaml"
 WITHIN_S = 3 * 3600.0
-"""Nine suites on 566 packages; without KVM, beside other tests."""
+"""Nine suites, each with GNOME's start; without KVM, beside other tests."""
 TARGETS = ("runtime", "timed", "xorg", "classic")
 
 
