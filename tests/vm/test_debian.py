@@ -93,3 +93,9 @@ def test_a_machine_pulls_from_another_what_the_run_signed(
     result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
     bad = [one.log for one in result.tests if one.verdict is not Verdict.PASSED]
     assert (result.verdict, bad) == (Verdict.PASSED, [])
+
+
+def test_tmp_is_emptied_at_boot(work: Work, tmp_path: Path, log: Log) -> None:
+    request = work.request("runtime", "tmp", tmp_path / "evidence")
+    result = run_suite(request, cache=tmp_path, tmp=tmp_path, log=log)
+    assert (result.verdict, result.message) == (Verdict.PASSED, "")
